@@ -1,17 +1,13 @@
 //! Every kind of message of the reference server of the MCP project, and of a client that it makes use of.
 
-use std::collections::BTreeSet;
 use std::process::Stdio;
-use std::time::Duration;
 
-use serde_json::{Value, json};
-use tokenkeeper::engine::values::record::ClientAuth;
-use tokenkeeper_testkit::hostile::HostileAs;
+use serde_json::json;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 
-use crate::client::{INITIALIZED, ProxyClient, command, home, within};
-use crate::gate::Gate;
+use crate::client::within;
+use crate::conversation::Scene;
 use crate::ports::free_port;
 use crate::rigs::Program;
 
@@ -29,113 +25,11 @@ async fn everything(port: u16) -> Option<Child> {
     Some(server)
 }
 
-/// A client that keeps the bytes of all its messages, and answers the server's requests.
-struct Client {
-    proxy: ProxyClient,
-    sent: Vec<Vec<u8>>,
-    got: Vec<Vec<u8>>,
-    /// The methods of the server's requests and notifications.
-    methods: BTreeSet<String>,
-    last_id: u64,
-}
-
-impl Client {
-    async fn send(&mut self, line: &str) {
-        self.sent.push(line.as_bytes().to_vec());
-        self.proxy.send(line).await;
-    }
-
-    /// Reads a message, and answers it if it is a request.
-    async fn message(&mut self) -> Value {
-        let line = self.proxy.line().await;
-        self.got.push(line.as_bytes().to_vec());
-        let message: Value = serde_json::from_str(&line).unwrap_or_else(|_| panic!("{line:?} is no message"));
-        if let Some(method) = message["method"].as_str() {
-            self.methods.insert(method.to_owned());
-            let result = match method {
-                "roots/list" => json!({ "roots": [{ "uri": "file:///home/x", "name": "x" }] }),
-                "sampling/createMessage" => json!({ "role": "assistant", "model": "m", "stopReason": "endTurn",
-                    "content": { "type": "text", "text": "a text" } }),
-                "elicitation/create" => json!({ "action": "accept", "content": { "name": "Zo\u{eb}", "check": true } }),
-                _ => json!({}),
-            };
-            if let Some(id) = message.get("id") {
-                // Not as a serializer writes it.
-                self.send(&format!(r#"{{ "result": {result},  "id":{id} , "jsonrpc":"2.0" }}"#)).await;
-            }
-        }
-        message
-    }
-
-    /// Sends a request in a form that no serializer writes, and returns its answer.
-    async fn ask(&mut self, method: &str, params: Value) -> Value {
-        let id = self.begin(method, params).await;
-        self.answer(id).await
-    }
-
-    async fn begin(&mut self, method: &str, params: Value) -> u64 {
-        self.last_id += 1;
-        let id = self.last_id;
-        self.send(&format!("{{\"method\": \"{method}\" ,\t\"params\": {params}, \"id\":{id}, \"jsonrpc\" :\"2.0\"}}"))
-            .await;
-        id
-    }
-
-    async fn answer(&mut self, id: u64) -> Value {
-        loop {
-            let message = self.message().await;
-            if message["id"] == id && message.get("method").is_none() {
-                return message;
-            }
-        }
-    }
-
-    async fn call(&mut self, tool: &str, arguments: Value) -> Value {
-        self.ask("tools/call", json!({ "name": tool, "arguments": arguments })).await
-    }
-
-    /// Reads until this progress of the request with this token.
-    async fn progress(&mut self, token: &str, progress: u64) {
-        loop {
-            let params = &self.message().await["params"];
-            if params["progressToken"] == token && params["progress"] == progress {
-                return;
-            }
-        }
-    }
-
-    /// Reads until the server has sent all these methods.
-    async fn until_all(&mut self, methods: &[&str]) {
-        while !methods.iter().all(|method| self.methods.contains(*method)) {
-            self.message().await;
-        }
-    }
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn every_message_passes_byte_for_byte_both_ways() {
     let port = free_port();
     let Some(_server) = everything(port).await else { return };
-    let authority = HostileAs::start().await.unwrap();
-    authority.rules(|rules| rules.access_lifetime = Duration::from_secs(2));
-    let gate = Gate::before(port, authority.verifier()).await;
-    let home = home();
-    let grant = authority.grant_for(&authority.register(ClientAuth::None), &gate.url, "tools:read");
-    crate::login::import(&home, &gate.url, &grant).await;
-    let proxy = ProxyClient::of(command(&home, &["proxy", &gate.url]));
-    let mut client = Client { proxy, sent: Vec::new(), got: Vec::new(), methods: BTreeSet::new(), last_id: 0 };
-
-    let capabilities = json!({ "roots": { "listChanged": true }, "sampling": {}, "elicitation": { "form": {}, "url": {} },
-        "tasks": { "requests": { "sampling": { "createMessage": {} }, "elicitation": { "create": {} } } } });
-    let opened = client
-        .ask(
-            "initialize",
-            json!({ "protocolVersion": "2025-11-25", "capabilities": capabilities,
-                "clientInfo": { "name": "test", "version": "1" } }),
-        )
-        .await;
-    assert_eq!(opened["result"]["protocolVersion"], "2025-11-25");
-    client.send(INITIALIZED).await;
+    let (scene, mut client) = Scene::before(port).await;
     client.until_all(&["roots/list"]).await;
 
     let mut answers = Vec::new();
@@ -213,11 +107,6 @@ async fn every_message_passes_byte_for_byte_both_ways() {
     client.ask("resources/unsubscribe", json!({ "uri": "demo://resource/dynamic/text/1" })).await;
     client.ask("ping", json!({})).await;
 
-    // The end waits for the answers that are on their way.
-    let Client { proxy, sent, mut got, methods, .. } = client;
-    let (rest, code, notes) = proxy.end_with_lines().await;
-    assert_eq!(code, 0, "{notes}");
-    got.extend(rest);
     let expected = [
         "elicitation/create",
         "notifications/message",
@@ -226,26 +115,5 @@ async fn every_message_passes_byte_for_byte_both_ways() {
         "roots/list",
         "sampling/createMessage",
     ];
-    for method in expected {
-        assert!(methods.contains(method), "{method} is missing in {methods:?}");
-    }
-    let passed = gate.passed();
-    let posts: Vec<Vec<u8>> =
-        passed.iter().filter(|exchange| exchange.method == "POST").map(|exchange| exchange.body.clone()).collect();
-    same("to the server", sent, posts);
-    same("to the client", got, passed.iter().flat_map(crate::gate::Exchange::messages).collect());
-    let counts = authority.counts();
-    assert!(counts.token_requests >= 1 && counts.replays == 0, "{counts:?}");
-}
-
-/// Requires that both are the same messages. Messages of different streams have no order.
-fn same(way: &str, mut one: Vec<Vec<u8>>, mut other: Vec<Vec<u8>>) {
-    one.sort();
-    other.sort();
-    for (one, other) in one.iter().zip(&other) {
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        assert_eq!(text(one), text(other), "{way}");
-    }
-    assert_eq!(one.len(), other.len(), "{way}");
-    assert!(one.len() > 30, "{way}");
+    scene.end(client, &expected).await;
 }

@@ -54,7 +54,8 @@ impl Exchange {
         if !head.contains("text/event-stream") {
             return if body.starts_with(b"{") { vec![body] } else { Vec::new() };
         }
-        let lines = body.split(|byte| *byte == b'\n').filter_map(|line| line.strip_prefix(b"data: "));
+        let lines = body.split(|byte| *byte == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line));
+        let lines = lines.filter_map(|line| line.strip_prefix(b"data: "));
         lines.filter(|data| !data.is_empty()).map(<[u8]>::to_vec).collect()
     }
 }

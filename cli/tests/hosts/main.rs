@@ -6,6 +6,7 @@
 #[path = "../proxy/client.rs"]
 mod client;
 mod configs;
+mod conversation;
 mod everything;
 mod gate;
 mod host;
@@ -13,5 +14,6 @@ mod lifetimes;
 mod login;
 #[path = "../../../tests/support/ports.rs"]
 mod ports;
+mod python;
 #[path = "../../../tests/rigs/mod.rs"]
 mod rigs;
