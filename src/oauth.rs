@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::authorization::AuthorizationLogins;
+use crate::issuers::providers::Providers;
 use crate::machine::MachineSource;
 use crate::proof::Prover;
 use crate::user::Users;
@@ -14,6 +15,8 @@ pub(crate) struct OAuth {
     pub(crate) logins: Option<Arc<AuthorizationLogins>>,
     /// The source of the grants without a login.
     pub(crate) machine: Arc<MachineSource>,
+    /// The known providers.
+    pub(crate) providers: Providers,
     /// The proofs of possession of all sessions.
     pub(crate) proofs: Prover,
     /// The people who are signed in.

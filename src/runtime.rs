@@ -384,7 +384,11 @@ impl RuntimeBuilder {
         if let Some(span) = self.idle_after {
             builder = builder.idle_after(span);
         }
-        Ok(Unstarted { engine: builder, oauth: OAuth { logins, machine, proofs: prover, users }, link })
+        Ok(Unstarted {
+            engine: builder,
+            oauth: OAuth { logins, machine, providers: self.providers, proofs: prover, users },
+            link,
+        })
     }
 }
 

@@ -291,6 +291,25 @@ impl SessionSpec {
         Ok(ServerIdentity::new(Account::default(), Target::idp(issuer)?).into())
     }
 
+    /// The default account at the API of the provider with this name, such as `github`. It is no MCP resource. A login uses the
+    /// endpoints of the provider's row ([`providers`](crate::issuers::providers)) and a client that is registered there, and
+    /// requests go to the URLs that the row lists ([`destination`](AuthSession::destination)).
+    ///
+    /// ```
+    /// use tokenkeeper::SessionSpec;
+    ///
+    /// let work = SessionSpec::provider("github")?.account("work")?;
+    /// assert_eq!(work.identity().key(), "api:github#work");
+    /// # Ok::<(), tokenkeeper::IdentityError>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`IdentityError::BadProvider`] if no provider can have this name.
+    pub fn provider(name: &str) -> Result<Self, IdentityError> {
+        Ok(ServerIdentity::new(Account::default(), Target::api(name)?).into())
+    }
+
     /// The same target under another account. `label` is the host's own name for the person or tenant.
     ///
     /// # Errors

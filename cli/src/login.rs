@@ -19,7 +19,7 @@ use tokenkeeper::engine::ports::clock::Clock;
 use tokenkeeper::engine::system::SystemClock;
 use tokenkeeper::engine::values::record::Record;
 use tokenkeeper::http::{HttpClient, Reach};
-use tokenkeeper::issuers::providers::Providers;
+use tokenkeeper::issuers::providers::{ProviderFacts, Providers};
 use tokenkeeper::registration::Clients;
 use tokenkeeper::stores::file::FileStore;
 use tokenkeeper::{Dpop, LogIn, LoginLimits, LoginSettings, RuntimeBuilder, Scopes, ServerIdentity, Target, Way};
@@ -27,6 +27,7 @@ use tokenkeeper::{Dpop, LogIn, LoginLimits, LoginSettings, RuntimeBuilder, Scope
 use crate::egress;
 use crate::failure::Failure;
 use crate::home::{self, HomeArguments, Keeper};
+use crate::providers;
 use crate::standing::{Standing, State};
 use crate::when;
 use crate::who::{Selected, Who};
@@ -59,6 +60,9 @@ const GRACE: Duration = Duration::from_secs(45);
 /// With --client-credentials, --jwt-bearer, --idp or --exec no person is asked. The session keeps what its tokens
 /// are obtained with, sealed, and every command obtains them from then on. A sign-in at an identity provider, from
 /// which the sessions of many servers draw, is that of idp: and its issuer.
+///
+/// api: and the name of a provider, such as api:github, signs in to the API of that provider, which is no MCP server.
+/// It needs --client-id with a client that is registered there (docs/providers.md has the providers).
 #[derive(Debug, clap::Args)]
 #[command(after_help = AFTER_HELP, verbatim_doc_comment)]
 pub(crate) struct Arguments {
@@ -119,6 +123,7 @@ Examples:
   tokenkeeper login https://mcp.example.com/mcp --client-credentials --client-id robot --client-secret-file secret.txt
   tokenkeeper login https://mcp.example.com/mcp --jwt-bearer /var/run/secrets/tokens/mcp
   tokenkeeper login idp:https://idp.example.com --client-id desktop
+  tokenkeeper login api:github --client-id app --client-secret-file secret.txt --scope repo
   tokenkeeper login https://mcp.example.com/mcp --idp https://idp.example.com --client-id app --client-secret-file secret.txt
   tokenkeeper login https://mcp.example.com/mcp --exec gcloud auth print-identity-token
   BROWSER='firefox --new-window %s' tokenkeeper login https://mcp.example.com/mcp
@@ -262,9 +267,10 @@ impl Attempt<'_> {
         // A session that the server has ended still has a token, and would be left as it is.
         let asks_again = self.arguments.again || self.arguments.as_another || state == Some(State::Ending);
         let wanted = self.arguments.wanted();
-        let is_needed = client.asks_server() || place.asks_server(wanted);
+        let is_api = matches!(self.identity.target(), Target::Api { .. });
+        let is_needed = is_api || client.asks_server() || place.asks_server(wanted);
         let server = if is_needed && (!is_signed_in || asks_again) {
-            Some(server(discovery, self.identity, record.as_deref()).await.map_err(Stop::Discovery)?)
+            Some(self.server(discovery, record.as_deref()).await?)
         } else {
             None
         };
@@ -273,6 +279,23 @@ impl Attempt<'_> {
         let offers_devices = server.is_some_and(|server| server.device_endpoint.is_some());
         let ways = place.ways(wanted, offers_devices).into_iter();
         Ok((clients, ways.map(|way| self.arguments.request(way, asks_again)).collect()))
+    }
+
+    /// The authorization server, as the login itself finds it.
+    async fn server(&self, discovery: &Discovery, record: Option<&Record>) -> Result<AuthorizationServer, Stop> {
+        let Target::Api { provider } = self.identity.target() else {
+            return server(discovery, self.identity, record).await.map_err(Stop::Discovery);
+        };
+        let facts = self.providers.named(provider.as_str());
+        if let Some(server) = facts.and_then(ProviderFacts::authorization_server) {
+            return Ok(server);
+        }
+        match facts.and_then(|facts| facts.issuer.as_deref()) {
+            Some(issuer) => {
+                discovery.server(issuer, Reach::Any).await.map(Arc::unwrap_or_clone).map_err(Stop::Discovery)
+            }
+            None => Err(Stop::Command(providers::no_login(self.providers, provider.as_str()))),
+        }
     }
 
     fn signed_in(&self, session: &SignedIn, clock: &dyn Clock, out: &mut impl Write) -> Result<(), Failure> {

@@ -4,11 +4,12 @@ use std::env;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use tokenkeeper::issuers::providers::Providers;
+use tokenkeeper::issuers::providers::{ProviderFacts, Providers};
 use tokenkeeper::{AuthSession, ConfigureError, ProviderName, RenewalPlan};
 
 use crate::failure::Failure;
 use crate::home::Keeper;
+use crate::paint::harmless;
 
 /// The option that adds providers.
 #[derive(Debug, clap::Args)]
@@ -75,6 +76,23 @@ pub(crate) fn require(providers: &Providers, name: &str) -> Result<(), Failure> 
     Err(Failure::Usage(format!(
         "--provider: no provider has this name: take one of {names}, or add it to a file of providers (--providers)"
     )))
+}
+
+/// The failure of a login at the API of a provider whose row does not suffice.
+pub(crate) fn no_login(providers: &Providers, name: &str) -> Failure {
+    let has_login = |facts: &ProviderFacts| facts.authorization_server().is_some() || facts.issuer.is_some();
+    let names: Vec<_> = providers.iter().filter(|(_, facts)| has_login(facts)).map(|(name, _)| name.as_str()).collect();
+    let names = names.join(", ");
+    Failure::Usage(match providers.named(name) {
+        Some(_) => format!(
+            "each customer of {name} has an authorization server of its own: name yours in a file of providers (--providers), \
+             with an entry that extends {name} and has its `issuer`"
+        ),
+        None => format!(
+            "no provider is named {}: take one of {names}, or add it to a file of providers (--providers)",
+            harmless(name)
+        ),
+    })
 }
 
 /// Stores `provider` as the provider of `session`, unless it is that already. A session without a login is left as it is.

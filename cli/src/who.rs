@@ -117,6 +117,7 @@ pub(crate) fn server(identity: &ServerIdentity) -> Option<String> {
     match identity.target() {
         Target::Mcp(resource) => Some(resource.as_str().to_owned()),
         Target::Idp { issuer } => Some(format!("{IDP}{}", issuer.as_str())),
+        Target::Api { provider } => Some(format!("{API}{}", provider.as_str())),
         _ => None,
     }
 }
@@ -124,12 +125,17 @@ pub(crate) fn server(identity: &ServerIdentity) -> Option<String> {
 /// The prefix of an identity provider's issuer, as in the keys of identities.
 pub(crate) const IDP: &str = "idp:";
 
-/// The identity of `account` at the MCP server with this URL, or at the identity provider with this issuer after `idp:`.
+/// The prefix of a provider's name, as in the keys of identities.
+pub(crate) const API: &str = "api:";
+
+/// The identity of `account` at the MCP server with this URL, at the identity provider with this issuer after `idp:`, or at the
+/// API of the provider with this name after `api:`.
 pub(crate) fn identity(url: &str, account: &str) -> Result<ServerIdentity, Failure> {
     let usage = |error: tokenkeeper::IdentityError| Failure::Usage(error.to_string());
-    let target = match url.strip_prefix(IDP) {
-        Some(issuer) => Target::idp(issuer),
-        None => Target::mcp(url),
+    let target = match (url.strip_prefix(IDP), url.strip_prefix(API)) {
+        (Some(issuer), _) => Target::idp(issuer),
+        (None, Some(provider)) => Target::api(provider),
+        (None, None) => Target::mcp(url),
     };
     let target = target.map_err(usage)?;
     Ok(ServerIdentity::new(Account::new(account).map_err(usage)?, target))

@@ -6,6 +6,7 @@
 
 mod device;
 mod exchange;
+mod external;
 mod keys;
 mod pending;
 mod proof_key;
@@ -110,6 +111,10 @@ impl AuthorizationLogins {
         if let Some(issuer) = sign_on::issuer(identity) {
             let (discovered, reach) = sign_on::discover(&self.discovery, issuer).await?;
             return Ok(Found { discovered, challenged: Some(Scopes::new([sign_on::OPENID])), reach });
+        }
+        if let Some(provider) = external::provider(identity) {
+            let (discovered, reach) = external::discover(&self.exchanges.providers, &self.discovery, provider).await?;
+            return Ok(Found { discovered, challenged: None, reach });
         }
         let resource = identity.resource().ok_or(LoginReason::NoAuthorizationServer)?;
         let bound = preparation.grant.as_deref().map(|grant| grant.binding.issuer.0.as_str());
@@ -229,7 +234,8 @@ impl AuthorizationLogins {
             resource: target.resource,
             proof_key: thumbprint.as_deref(),
             login_hint: target.login_hint,
-            extra: self.settings.parameters(),
+            scope_form: target.form.scope,
+            extra: &target.form.parameters,
         };
         let parameters = request.parameters();
         let mut page = request::page(endpoint, &parameters);
@@ -317,6 +323,7 @@ struct Target<'a> {
     renewal: RenewalPlan,
     /// The key that the tokens are to be bound to.
     proof_key: Option<(DpopKey, ProofKey)>,
+    form: external::RequestForm<'a>,
 }
 
 /// Whether a refresh of the grant that the login replaces has shown that the server does not accept this client any more.
@@ -354,14 +361,20 @@ impl LoginSource for AuthorizationLogins {
             return Err(LoginReason::MethodUnsupported);
         }
         let scopes = Self::scopes(&preparation, &found);
+        let renewal = self.renewal_at(identity, &server.issuer, found.reach);
+        let facts = self.exchanges.providers.of(renewal.provider.as_ref());
         let target = Target {
             server,
             resource: identity.resource().map(|_| found.discovered.resource.resource.as_str()),
-            scopes: if sign_on::issuer(identity).is_some() { sign_on::scopes(scopes) } else { scopes },
+            scopes: match identity.target() {
+                tokenkeeper_actors::values::Target::Idp { .. } => sign_on::scopes(scopes),
+                _ => external::scopes(identity, facts, scopes),
+            },
             login_hint: self.settings.hint(identity),
             browser,
             reach: found.reach,
-            renewal: self.renewal_at(identity, &server.issuer, found.reach),
+            renewal,
+            form: external::RequestForm::of(identity, facts, self.settings.parameters()),
             proof_key: self.keys.draw(identity, &preparation, &self.settings, &found.discovered)?,
         };
         let draw = Draw::from_system().ok_or(LoginReason::Aborted)?;
@@ -439,9 +452,11 @@ impl LoginSource for AuthorizationLogins {
             ("code_verifier", verifier.as_str()),
         ];
         parameters.extend(open.resource.as_deref().map(|resource| ("resource", resource)));
+        let dialect = self.exchanges.dialect(&renewal);
+        parameters.extend(dialect.parameters.iter().map(|(name, value)| (name.as_str(), value.as_str())));
         let endpoint =
             Endpoint { url: &open.token_endpoint, client: &client, reach: open.reach(), issuer: &open.issuer };
-        let (format, key) = (self.exchanges.dialect(&renewal).body, open.proof_key());
+        let (format, key) = (dialect.body, open.proof_key());
         let answer = match self.exchanges.post_for_tokens(endpoint, key.as_ref(), parameters, format, timeout).await {
             Ok(answer) => answer,
             Err(Unanswered::NotSent(LoginReason::Unreachable)) => return Redeemed::NotSent,

@@ -20,7 +20,9 @@ pub(super) struct AuthorizationRequest<'a> {
     pub(super) proof_key: Option<&'a str>,
     /// The account for which the person is to sign in.
     pub(super) login_hint: Option<&'a str>,
-    /// Further parameters of the host.
+    /// The parameter and the separator of the scopes.
+    pub(super) scope_form: (&'a str, &'a str),
+    /// Further parameters of the host and of the provider.
     pub(super) extra: &'a [(String, String)],
 }
 
@@ -38,8 +40,9 @@ impl AuthorizationRequest<'_> {
         all.extend(self.resource.map(|resource| ("resource", resource.to_owned())));
         all.extend(self.proof_key.map(|thumbprint| ("dpop_jkt", thumbprint.to_owned())));
         all.extend(self.login_hint.map(|hint| ("login_hint", hint.to_owned())));
+        let (scope_parameter, separator) = self.scope_form;
         if !self.scopes.is_empty() {
-            all.push(("scope", self.scopes.iter().collect::<Vec<_>>().join(" ")));
+            all.push((scope_parameter, self.scopes.iter().collect::<Vec<_>>().join(separator)));
         }
         // OpenID Connect Core section 11. A server ignores the scope otherwise.
         let has_prompt = self.extra.iter().any(|(name, _)| name == "prompt");
@@ -99,6 +102,7 @@ mod tests {
             resource: Some("https://mcp.example.com/mcp"),
             proof_key: None,
             login_hint: None,
+            scope_form: ("scope", " "),
             extra: &[],
         }
     }

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use serde::Deserialize;
 use tokenkeeper_actors::law::ledger::LoginAccess;
 use tokenkeeper_actors::values::record::RenewalPlan;
-use tokenkeeper_actors::values::{AccessToken, IdpIssuer, LoginReason, Moment, Scopes, ServerIdentity, Target};
+use tokenkeeper_actors::values::{
+    AccessToken, IdpIssuer, LoginReason, Moment, ProviderName, Scopes, ServerIdentity, Target,
+};
 use tokenkeeper_actors::values::{TokenKind, Validity};
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
@@ -42,9 +44,13 @@ pub(super) fn renewal_at(providers: &Providers, identity: &ServerIdentity, issue
         server_named: reach != Reach::Any,
         ..RenewalPlan::default()
     };
-    match self::issuer(identity) {
-        Some(_) => RenewalPlan { source: idp_session(), ..plan },
-        None => plan,
+    match identity.target() {
+        Target::Idp { .. } => RenewalPlan { source: idp_session(), ..plan },
+        // The person has named the provider, and its rows may name no host.
+        Target::Api { provider } => {
+            RenewalPlan { provider: ProviderName::new(provider.as_str().to_owned()).ok(), ..plan }
+        }
+        _ => plan,
     }
 }
 

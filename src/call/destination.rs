@@ -6,7 +6,7 @@ use std::sync::Arc;
 use url::Url;
 
 use crate::proof::HtTarget;
-use crate::{AuthSession, ResourceUri, ServerIdentity};
+use crate::{AuthSession, ResourceUri, ServerIdentity, Target};
 
 /// A URL that a session's tokens may be sent to. [`AuthSession::destination`] has checked its origin and path.
 ///
@@ -30,9 +30,21 @@ struct Inner {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Misdirected {
-    /// The session's target is not an MCP server, so it has no URL that requests go to.
-    #[error("the session is with no MCP server, so there is no URL that its tokens may be sent to")]
+    /// The session's target is neither an MCP server nor a provider's API with URLs, so it has no URL that requests go to.
+    #[error(
+        "the session is with no MCP server and no known API, so there is no URL that its tokens may be sent to: give the \
+         provider's row its URLs (`api`)"
+    )]
     NoServer,
+    /// The URL is none of the API of the session's provider, or not plainly below one.
+    #[error(
+        "the request goes to no URL of the API of {provider}, and its tokens go nowhere else: add the URL to the provider's \
+         row (`api`) if it is one"
+    )]
+    OtherApi {
+        /// The provider.
+        provider: String,
+    },
     /// The URL cannot be read as one.
     #[error("the request's URL is no absolute URL: take the one of the MCP server")]
     NoUrl,
@@ -60,17 +72,31 @@ pub enum Misdirected {
 }
 
 impl AuthSession {
-    /// Checks that `url` is the session's MCP server or below it ([`ResourceUri::covers`]), and returns it as a destination
-    /// of the session's calls. The check is made once, and the destination is kept.
+    /// Checks that `url` is the session's MCP server or below it ([`ResourceUri::covers`]), or a URL of the API of the session's
+    /// provider or below one, and returns it as a destination of the session's calls. The check is made once, and the destination is kept.
     ///
     /// # Errors
     ///
     /// [`Misdirected`], with the part of the URL that is not the server's.
     pub fn destination(&self, url: &str) -> Result<Destination, Misdirected> {
+        let to_url = || {
+            let (identity, target) = (self.identity().clone(), HtTarget::of(url));
+            Destination(Arc::new(Inner { identity, url: url.to_owned(), target }))
+        };
+        if let Target::Api { provider } = self.identity().target() {
+            let facts = self.oauth.as_ref().and_then(|oauth| oauth.providers.named(provider.as_str()));
+            let urls =
+                facts.map(|facts| facts.api.as_slice()).filter(|urls| !urls.is_empty()).ok_or(Misdirected::NoServer)?;
+            let covers = |of: &String| ResourceUri::parse(of).is_ok_and(|of| of.covers(url));
+            return match urls.iter().any(covers) {
+                true => Ok(to_url()),
+                false if Url::parse(url).is_err() => Err(Misdirected::NoUrl),
+                false => Err(Misdirected::OtherApi { provider: provider.as_str().to_owned() }),
+            };
+        }
         let server = self.identity().resource().ok_or(Misdirected::NoServer)?;
         if server.covers(url) {
-            let (identity, target) = (self.identity().clone(), HtTarget::of(url));
-            return Ok(Destination(Arc::new(Inner { identity, url: url.to_owned(), target })));
+            return Ok(to_url());
         }
         let (Ok(wanted), Ok(ours)) = (Url::parse(url), Url::parse(server.as_str())) else {
             return Err(Misdirected::NoUrl);
@@ -132,6 +158,7 @@ mod tests {
             Misdirected::OtherOrigin { server: server.clone() },
             Misdirected::OtherPath { server },
             Misdirected::OtherSession,
+            Misdirected::OtherApi { provider: "github".to_owned() },
         ] {
             assert!(!error.to_string().contains("secret"), "{error}");
             assert_eq!(

@@ -199,6 +199,7 @@ impl RefreshGrant {
         let resource = resource.as_deref().filter(|_| dialect.resource == ResourceOnRefresh::Send);
         parameters.extend(resource.map(|resource| ("resource", resource)));
         parameters.extend(scopes.as_deref().map(|scopes| ("scope", scopes)));
+        parameters.extend(dialect.parameters.iter().map(|(name, value)| (name.as_str(), value.as_str())));
         let signing = Signing { issuer: &issuer.0, now: self.clock.now().wall };
         request::build(token_endpoint, client, parameters, dialect.body, signing)
     }
@@ -242,8 +243,9 @@ impl TokenSource for RefreshGrant {
         };
         let endpoint = binding.revocation_endpoint.as_ref().ok_or(NotRevoked::NotOffered)?;
         let parameters = vec![("token", token), ("token_type_hint", hint)];
+        let format = self.providers.dialect(renewal.provider.as_ref()).body;
         let signing = Signing { issuer: &binding.issuer.0, now: self.clock.now().wall };
-        let request = request::build(endpoint, &binding.client, parameters, BodyFormat::Form, signing);
+        let request = request::build(endpoint, &binding.client, parameters, format, signing);
         let exchange = Exchange {
             request: request.ok_or(NotRevoked::Failed)?,
             timeout: REVOCATION_TIMEOUT,

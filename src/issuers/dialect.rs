@@ -1,13 +1,15 @@
 //! The form of a token request at one provider, where it differs from the standard.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
-use super::providers::check::or_standard;
+use super::providers::check::{or_standard, parameters};
 use crate::grant::BodyFormat;
 
 /// Deviations of a token endpoint from the standard. All fields are plain data; the default is the standard. In a table of
 /// [providers](super::providers), it is the member `token_request`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields, expecting = "an object")]
 pub struct Dialect {
     /// How parameters are written. Default: form-encoded.
@@ -19,6 +21,10 @@ pub struct Dialect {
     /// Whether a refresh sends `resource` (RFC 8707). Default: it does, if the login names one.
     #[serde(deserialize_with = "or_standard")]
     pub resource: ResourceOnRefresh,
+    /// Further parameters of each request for a code and each refresh, such as `action`. None replaces one of the standard's.
+    /// Default: none.
+    #[serde(deserialize_with = "parameters")]
+    pub parameters: BTreeMap<String, String>,
 }
 
 /// Whether a refresh sends `resource`.

@@ -61,7 +61,7 @@ use self::layer::Rows;
 use super::Dialect;
 
 pub use error::ProvidersError;
-pub use facts::{ErrorFacts, ProviderFacts, RefreshTokenFacts};
+pub use facts::{AuthorizationFacts, EndpointFacts, ErrorFacts, ProviderFacts, RefreshTokenFacts, ScopeSeparator};
 pub use words::default_profile;
 
 /// The built-in table, in the format of a file.
@@ -161,9 +161,14 @@ impl Providers {
         self.iter().fold(profiles, |profiles, (name, facts)| profiles.with(name.clone(), facts.profile()))
     }
 
+    /// The row of the provider of a grant, if there is one.
+    pub(crate) fn of(&self, name: Option<&ProviderName>) -> Option<&ProviderFacts> {
+        self.rows.get(name?)
+    }
+
     /// The dialect of a provider, or the standard's.
     pub(crate) fn dialect(&self, name: Option<&ProviderName>) -> Dialect {
-        name.and_then(|name| self.rows.get(name)).map(|facts| facts.token_request).unwrap_or_default()
+        self.of(name).map(|facts| facts.token_request.clone()).unwrap_or_default()
     }
 }
 

@@ -150,11 +150,14 @@ fn values_are_shared_between_threads() {
     shared::<tokenkeeper::issuers::IssuerSettings>();
     shared::<tokenkeeper::issuers::ResourceOnRefresh>();
     shared::<tokenkeeper::issuers::ScopeOnRefresh>();
+    shared::<tokenkeeper::issuers::providers::AuthorizationFacts>();
+    shared::<tokenkeeper::issuers::providers::EndpointFacts>();
     shared::<tokenkeeper::issuers::providers::ErrorFacts>();
     shared::<tokenkeeper::issuers::providers::ProviderFacts>();
     shared::<tokenkeeper::issuers::providers::Providers>();
     shared::<tokenkeeper::issuers::providers::ProvidersError>();
     shared::<tokenkeeper::issuers::providers::RefreshTokenFacts>();
+    shared::<tokenkeeper::issuers::providers::ScopeSeparator>();
     shared::<tokenkeeper::machine::ExecCommand>();
     shared::<tokenkeeper::machine::MachineGrant>();
     shared::<tokenkeeper::machine::SubjectToken>();

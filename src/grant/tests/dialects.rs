@@ -5,12 +5,12 @@ use crate::issuers::providers::ProviderFacts;
 
 #[tokio::test]
 async fn a_dialect_changes_the_body_and_names_scopes() {
-    let json = Dialect { body: BodyFormat::Json, scope: ScopeOnRefresh::Granted, ..Dialect::default() };
+    let json = || Dialect { body: BodyFormat::Json, scope: ScopeOnRefresh::Granted, ..Dialect::default() };
     let name = || ProviderName::new("example").unwrap();
-    let speak = |grant: Grant| async move {
+    let speak = async |grant: Grant| {
         let (source, http) = source(Ok((200, TOKENS)));
         let grant = Grant { renewal: RenewalPlan::at(name()), ..grant };
-        let facts = ProviderFacts { token_request: json, ..ProviderFacts::default() };
+        let facts = ProviderFacts { token_request: json(), ..ProviderFacts::default() };
         let providers = Providers::builtin().with(name(), facts).unwrap();
         asked((source.providers(providers), http), grant).await.0
     };

@@ -10,6 +10,8 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde::de::{Deserializer, Error, MapAccess, Visitor};
 
+use crate::grant::may_receive_secrets;
+
 /// The longest text, in characters.
 const MAX_TEXT: usize = 4 * 1024;
 
@@ -77,6 +79,105 @@ pub(super) fn statuses<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<u16>, D
     }
 }
 
+/// A URL that a client sends secrets to, or a person.
+pub(super) fn endpoint<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {
+    let url = Option::<String>::deserialize(from)?;
+    if url.as_deref().is_none_or(may_receive_secrets) { Ok(url) } else { Err(D::Error::custom(NO_ENDPOINT)) }
+}
+
+/// URLs that access tokens may be sent to.
+pub(super) fn endpoints<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<String>, D::Error> {
+    let urls: Vec<String> = or_standard(from)?;
+    let is_plain = |url: &String| may_receive_secrets(url) && !url.contains('?');
+    if urls.iter().all(is_plain) { Ok(urls) } else { Err(D::Error::custom(NO_ENDPOINT)) }
+}
+
+const NO_ENDPOINT: &str = "expected a whole https URL (or http on loopback) without user name and fragment, and without a query \
+                           where tokens are sent to all that is below it";
+
+/// The names of the ways in which clients authenticate.
+pub(super) fn methods<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<String>, D::Error> {
+    const METHODS: [&str; 4] = ["none", "client_secret_basic", "client_secret_post", "private_key_jwt"];
+    let methods: Vec<String> = or_standard(from)?;
+    if methods.iter().all(|method| METHODS.contains(&method.as_str())) {
+        Ok(methods)
+    } else {
+        Err(D::Error::custom("expected some of none, client_secret_basic, client_secret_post and private_key_jwt"))
+    }
+}
+
+/// Scopes (RFC 6749 section 3.3).
+pub(super) fn scopes<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<String>, D::Error> {
+    let scopes: Vec<String> = or_standard(from)?;
+    if scopes.iter().all(|scope| !scope.is_empty() && scope.bytes().all(|byte| byte.is_ascii_graphic())) {
+        Ok(scopes)
+    } else {
+        Err(D::Error::custom("expected scopes in ASCII, without spaces"))
+    }
+}
+
+/// The name of the parameter that has the scopes.
+pub(super) fn scope_parameter<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {
+    let name = Option::<String>::deserialize(from)?;
+    if name.as_deref().is_none_or(|name| is_name(name) && !is_reserved(name)) {
+        Ok(name)
+    } else {
+        Err(D::Error::custom(RESERVED))
+    }
+}
+
+/// The parameters that belong to the protocol, and decide who gets the tokens. No table sets one.
+const PROTOCOL: [&str; 24] = [
+    "actor_token",
+    "assertion",
+    "client_assertion",
+    "client_assertion_type",
+    "client_id",
+    "client_secret",
+    "code",
+    "code_challenge",
+    "code_challenge_method",
+    "code_verifier",
+    "device_code",
+    "dpop_jkt",
+    "grant_type",
+    "nonce",
+    "redirect_uri",
+    "refresh_token",
+    "request",
+    "request_uri",
+    "resource",
+    "response_mode",
+    "response_type",
+    "scope",
+    "state",
+    "subject_token",
+];
+
+const RESERVED: &str =
+    "expected the name of a parameter that is none of the protocol's own, such as state or redirect_uri";
+
+fn is_reserved(name: &str) -> bool {
+    PROTOCOL.iter().any(|own| own.eq_ignore_ascii_case(name))
+}
+
+fn is_name(name: &str) -> bool {
+    (1..=MAX_WORD).contains(&name.len())
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.'))
+}
+
+/// Further parameters of a request, which never replace one of the protocol.
+pub(in super::super) fn parameters<'de, D: Deserializer<'de>>(from: D) -> Result<BTreeMap<String, String>, D::Error> {
+    let written: Unique<Option<String>> = Option::deserialize(from)?.unwrap_or_default();
+    // One that is null is taken away by the merge of tables.
+    let parameters: BTreeMap<_, _> = written.0.into_iter().filter_map(|(name, value)| Some((name, value?))).collect();
+    if parameters.keys().any(|name| !is_name(name) || is_reserved(name)) {
+        return Err(D::Error::custom(RESERVED));
+    }
+    let is_plain = |value: &String| value.chars().count() <= MAX_TEXT && !value.chars().any(char::is_control);
+    if parameters.values().all(is_plain) { Ok(parameters) } else { Err(D::Error::custom("expected one line of text")) }
+}
+
 /// A span in whole seconds.
 pub(super) mod seconds {
     use std::time::Duration;
@@ -100,6 +201,7 @@ pub(super) mod seconds {
 }
 
 /// A map in which no name comes twice. The second entry would replace the first in silence.
+#[derive(Default)]
 pub(super) struct Unique<T>(pub(super) BTreeMap<String, T>);
 
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for Unique<T> {

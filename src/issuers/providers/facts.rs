@@ -1,5 +1,6 @@
 //! The facts about one provider, and the profile of its issuers, which is made from them.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, Serialize};
@@ -7,6 +8,7 @@ use tokenkeeper_actors::law::profile::{Profile, Reuse};
 
 use super::check;
 use super::words::{default_profile, extend};
+use crate::discovery::AuthorizationServer;
 use crate::issuers::dialect::Dialect;
 
 /// The differences of one provider's token endpoint from the [default profile](default_profile) and the standard. The default
@@ -27,6 +29,23 @@ pub struct ProviderFacts {
     /// own.
     #[serde(deserialize_with = "check::hosts")]
     pub hosts: Vec<String>,
+    /// Its issuer identifier, under which a client is registered there. Metadata is found by it, unless the row has endpoints.
+    #[serde(deserialize_with = "check::endpoint")]
+    pub issuer: Option<String>,
+    /// Its endpoints, for a provider whose metadata does not suffice. They are for logins to its API
+    /// ([`SessionSpec::provider`](crate::SessionSpec::provider)).
+    #[serde(deserialize_with = "check::or_standard")]
+    pub endpoints: EndpointFacts,
+    /// The URLs of its API. An access token is sent to them and to all that is below them (law 13).
+    #[serde(deserialize_with = "check::endpoints")]
+    pub api: Vec<String>,
+    /// The ways in which its clients authenticate, by the names of RFC 8414. Empty if that is not known. It is then
+    /// `client_secret_basic`.
+    #[serde(deserialize_with = "check::methods")]
+    pub client_authentication: Vec<String>,
+    /// How people are sent to its authorization page.
+    #[serde(deserialize_with = "check::or_standard")]
+    pub authorization: AuthorizationFacts,
     /// How token requests to it are written.
     #[serde(deserialize_with = "check::or_standard")]
     pub token_request: Dialect,
@@ -36,6 +55,65 @@ pub struct ProviderFacts {
     /// The fate of a refresh token that was presented.
     #[serde(deserialize_with = "check::or_standard")]
     pub refresh_token: RefreshTokenFacts,
+}
+
+/// The endpoints of one provider.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields, expecting = "an object")]
+#[non_exhaustive]
+pub struct EndpointFacts {
+    /// The authorization page.
+    #[serde(deserialize_with = "check::endpoint")]
+    pub authorization: Option<String>,
+    /// The token endpoint.
+    #[serde(deserialize_with = "check::endpoint")]
+    pub token: Option<String>,
+    /// The revocation endpoint (RFC 7009). The body of a request to it is written like that of a token request.
+    #[serde(deserialize_with = "check::endpoint")]
+    pub revocation: Option<String>,
+    /// The device authorization endpoint (RFC 8628).
+    #[serde(deserialize_with = "check::endpoint")]
+    pub device_authorization: Option<String>,
+}
+
+/// The authorization requests of one provider.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields, expecting = "an object")]
+#[non_exhaustive]
+pub struct AuthorizationFacts {
+    /// Further parameters of each request, such as `access_type`. Those of the host
+    /// ([`LoginSettings::parameter`](crate::LoginSettings::parameter)) count before them.
+    #[serde(deserialize_with = "check::parameters")]
+    pub parameters: BTreeMap<String, String>,
+    /// Scopes that a login to its API asks for beside those of the caller, because it issues no refresh token otherwise.
+    #[serde(deserialize_with = "check::scopes")]
+    pub scopes: Vec<String>,
+    /// The parameter that has the scopes of a login to its API. `None` is `scope`.
+    #[serde(deserialize_with = "check::scope_parameter")]
+    pub scope_parameter: Option<String>,
+    /// The separator of the scopes of a login to its API.
+    #[serde(deserialize_with = "check::or_standard")]
+    pub scope_separator: ScopeSeparator,
+}
+
+/// The separator of scopes in an authorization request.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ScopeSeparator {
+    /// A space (RFC 6749 section 3.3).
+    #[default]
+    Space,
+    /// A comma.
+    Comma,
+}
+
+impl ScopeSeparator {
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Space => " ",
+            Self::Comma => ",",
+        }
+    }
 }
 
 /// The error codes and statuses of one provider, besides those of the [default profile](default_profile).
@@ -108,8 +186,29 @@ impl ProviderFacts {
         profile
     }
 
+    /// The authorization server of a login to the API, if the row has its endpoints.
+    pub fn authorization_server(&self) -> Option<AuthorizationServer> {
+        let (issuer, token) = (self.issuer.as_ref()?, self.endpoints.token.as_ref()?);
+        let mut server = AuthorizationServer::unpublished(issuer, token);
+        server.authorization_endpoint.clone_from(&self.endpoints.authorization);
+        server.revocation_endpoint.clone_from(&self.endpoints.revocation);
+        server.device_endpoint.clone_from(&self.endpoints.device_authorization);
+        let methods = &self.client_authentication;
+        server.auth_methods = (!methods.is_empty()).then(|| methods.clone());
+        Some(server)
+    }
+
     /// Whether the members agree with each other, or why they do not.
     pub(super) fn agree(&self) -> Result<(), String> {
+        let EndpointFacts { authorization, token, revocation, device_authorization } = &self.endpoints;
+        if token.is_none() && (authorization.is_some() || revocation.is_some() || device_authorization.is_some()) {
+            return Err("the endpoints have no `token`, and a login is of no use without it: add it".to_owned());
+        }
+        if token.is_some() && self.issuer.is_none() {
+            return Err(
+                "there are endpoints without an `issuer`, under which the client is registered: add it".to_owned()
+            );
+        }
         let Profile { dead_words, client_words, unspent_words, .. } = self.profile();
         let is_elsewhere = |word: &&String| unspent_words.contains(word) || client_words.contains(word);
         let in_two = dead_words.iter().find(is_elsewhere);
@@ -123,6 +222,13 @@ impl ProviderFacts {
 
     /// These facts for another provider that behaves alike. The places and the source are those of this provider alone.
     pub(super) fn behaviour(self) -> Self {
-        Self { source: String::new(), hosts: Vec::new(), ..self }
+        Self {
+            source: String::new(),
+            hosts: Vec::new(),
+            issuer: None,
+            endpoints: EndpointFacts::default(),
+            api: Vec::new(),
+            ..self
+        }
     }
 }

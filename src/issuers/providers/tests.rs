@@ -231,6 +231,32 @@ fn an_error_names_the_place_and_what_belongs_there() {
         ),
         (r#""x": { "errors": { "client": ["invalid_grant"] } }"#, "the error code invalid_grant has two meanings"),
         (r#""x": { "errors": { "unspent": ["a"], "client": ["a"] } }"#, "the error code a has two meanings"),
+        (r#""x": { "issuer": "http://as.example.com" }"#, "at providers.x.issuer: expected a whole https URL"),
+        (
+            r#""x": { "endpoints": { "token": "https://user@as.example.com/" } }"#,
+            "at providers.x.endpoints.token: expected a whole",
+        ),
+        (
+            r#""x": { "endpoints": { "token": "/token" } }"#,
+            "at providers.x.endpoints.token: expected a whole https URL",
+        ),
+        (r#""x": { "api": ["http://api.example.com"] }"#, "at providers.x.api: expected a whole https URL"),
+        (r#""x": { "api": ["https://api.example.com/?a=b"] }"#, "at providers.x.api: expected a whole https URL"),
+        (
+            r#""x": { "endpoints": { "token": "https://as.example.com/token" } }"#,
+            "there are endpoints without an `issuer`",
+        ),
+        (r#""x": { "endpoints": { "revocation": "https://as.example.com/" } }"#, "the endpoints have no `token`"),
+        (
+            r#""x": { "client_authentication": ["client_secret_jwt"] }"#,
+            "at providers.x.client_authentication: expected some of none",
+        ),
+        (r#""x": { "authorization": { "scopes": ["a b"] } }"#, "at providers.x.authorization.scopes: expected scopes"),
+        (r#""x": { "authorization": { "scope_separator": ";" } }"#, "expected `space` or `comma`"),
+        (
+            r#""x": { "authorization": { "parameters": { "a": "1", "a": "2" } } }"#,
+            "at providers.x.authorization.parameters: expected each",
+        ),
         (r#""x": { "extends": "y" }"#, "at providers.x: `extends` names no provider"),
         (r#""x": { "extends": "x" }"#, "at providers.x: it extends itself (x → x)"),
         (
@@ -251,6 +277,54 @@ fn an_error_names_the_place_and_what_belongs_there() {
         let error = refused(providers);
         assert!(error.starts_with("the providers, ") && error.contains(told), "{providers}: {error}");
     }
+}
+
+#[test]
+fn no_table_replaces_a_parameter_of_the_protocol() {
+    for name in [
+        "state",
+        "redirect_uri",
+        "code_challenge",
+        "code_challenge_method",
+        "client_id",
+        "client_secret",
+        "response_type",
+        "grant_type",
+        "refresh_token",
+        "code_verifier",
+        "resource",
+        "scope",
+        "STATE",
+        "request_uri",
+        "a=b&state",
+        "",
+    ] {
+        for providers in [
+            format!(r#""x": {{ "authorization": {{ "parameters": {{ "{name}": "v" }} }} }}"#),
+            format!(r#""x": {{ "token_request": {{ "parameters": {{ "{name}": "v" }} }} }}"#),
+            format!(r#""x": {{ "authorization": {{ "scope_parameter": "{name}" }} }}"#),
+        ] {
+            let error = refused(&providers);
+            assert!(error.contains("expected the name of a parameter that is none of the protocol's own"), "{error}");
+        }
+    }
+}
+
+#[test]
+fn a_parameter_is_taken_away_and_others_stay() {
+    let changed = with(r#""google": { "authorization": { "parameters": { "prompt": null, "hd": "example.com" } } }"#);
+    let parameters = &changed.named("google").unwrap().authorization.parameters;
+    let parameters: Vec<_> = parameters.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    assert_eq!(parameters, [("access_type", "offline"), ("hd", "example.com")]);
+}
+
+#[test]
+fn places_are_not_inherited() {
+    let more = with(r#""ours": { "extends": "github" }"#);
+    let (ours, github) = (more.named("ours").unwrap(), builtin("github"));
+    assert!(github.authorization_server().is_some() && !github.api.is_empty());
+    assert!(ours.authorization_server().is_none() && ours.api.is_empty() && ours.issuer.is_none());
+    assert_eq!(ours.client_authentication, github.client_authentication);
 }
 
 #[test]
@@ -347,10 +421,12 @@ fn the_example_of_the_documentation_is_a_table() {
     let page = include_str!("../../../docs/providers.md");
     let examples: Vec<_> = page.split("```json\n").skip(1).filter_map(|after| after.split("```").next()).collect();
     assert!(!examples.is_empty());
-    for example in examples {
+    for example in &examples {
         Providers::from_json(example).unwrap_or_else(|error| panic!("{error}\n{example}"));
     }
-    let providers = Providers::from_json(page.split("```json\n").nth(1).unwrap().split("```").next().unwrap()).unwrap();
+    let all = examples.iter().fold(Providers::builtin(), |all, example| all.with_json(example).unwrap());
+    assert_eq!(all.named("our-okta").unwrap().issuer.as_deref(), Some("https://acme.okta.com"));
+    let providers = all;
     assert_eq!(providers.of_issuer("https://sso.example.com").unwrap().as_str(), "our-keycloak");
     assert_eq!(providers.named("okta").unwrap().refresh_token.grace, Some(Duration::from_secs(60)));
     assert_eq!(providers.named("shop").unwrap().errors.unspent_statuses, [503]);
