@@ -259,8 +259,8 @@ impl RuntimeBuilder {
         Self { idle_after: Some(span), ..self }
     }
 
-    /// Where `provider` describes the person who is signed in ([`AuthSession::user`]). Default: the built-in mapping of the
-    /// provider, if there is one ([`UserMapping::of_provider`]), and else that of
+    /// Where `provider` describes the person who is signed in ([`AuthSession::user`]). Default: that of the provider's
+    /// row ([`Providers`]), or the built-in mapping of the provider ([`UserMapping::of_provider`]), and else that of
     /// [`default_user_mapping`](Self::default_user_mapping).
     #[must_use]
     pub fn user_mapping(mut self, provider: ProviderName, mapping: UserMapping) -> Self {
@@ -336,6 +336,7 @@ impl RuntimeBuilder {
             store: Arc::clone(&self.store),
             discovery: discovery.clone(),
             refresh: refresh.clone(),
+            providers: self.providers.clone(),
             mappings: self.user_mappings,
             fallback: self.user_fallback,
         };

@@ -77,7 +77,7 @@ static BUILTIN_ROWS: LazyLock<Providers> = LazyLock::new(|| {
 const MAX_FILE: u64 = 1024 * 1024;
 
 /// A table of providers. Cheap to clone. The default is the [built-in](Self::builtin) one.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Providers {
     rows: Arc<Rows>,
 }

@@ -6,7 +6,7 @@ mod pick;
 use std::collections::BTreeMap;
 
 use ::http::{HeaderName, HeaderValue, header};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::grant::may_receive_secrets;
@@ -42,7 +42,7 @@ pub use pick::{UserElement, UserPick};
 /// # Safety
 ///
 /// A mapping names the places that the session's access token is sent to, so it is the host's and never a server's (law 13).
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct UserMapping {
@@ -59,7 +59,7 @@ pub struct UserMapping {
 
 /// One request for the person who is signed in. It carries the session's access token, and a proof of possession if the token is
 /// bound to a key.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct UserRequest {
@@ -86,7 +86,7 @@ pub struct UserRequest {
 }
 
 /// The address of a request.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum UserPlace {
@@ -100,7 +100,7 @@ pub enum UserPlace {
 }
 
 /// How a provider reports an error with status 200.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct UserEnvelope {
@@ -119,7 +119,7 @@ pub struct UserEnvelope {
 }
 
 /// The fields of a person. Of several places, the first counts that has a value.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct UserFields {
@@ -198,6 +198,11 @@ impl UserMapping {
             serde_json::from_str(text).map_err(|error| UserMappingError::Unreadable(error.to_string()))?;
         mapping.check()?;
         Ok(mapping)
+    }
+
+    /// Whether a request goes to a URL that is one provider's alone.
+    pub(crate) fn names_a_url(&self) -> bool {
+        self.requests.iter().any(|request| matches!(request.at, UserPlace::Url(_)))
     }
 
     /// Whether the mapping can be used.

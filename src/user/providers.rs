@@ -13,6 +13,7 @@ use crate::ProviderName;
 use crate::discovery::Discovery;
 use crate::grant::RefreshGrant;
 use crate::http::HttpClient;
+use crate::issuers::providers::Providers;
 
 /// The way to the providers, for all sessions of a runtime.
 #[derive(Debug)]
@@ -23,6 +24,8 @@ pub(crate) struct UserProviders {
     pub(crate) discovery: Discovery,
     /// Knows the reach of a plan's requests.
     pub(crate) refresh: RefreshGrant,
+    /// The known providers, whose rows may have mappings.
+    pub(crate) providers: Providers,
     /// The mappings of the host, by the provider.
     pub(crate) mappings: BTreeMap<ProviderName, UserMapping>,
     /// The mapping of sessions whose provider has none.
@@ -38,7 +41,8 @@ impl UserProviders {
         };
         let provider = grant.renewal.provider.as_ref().or(of_target.as_ref());
         let own = provider.and_then(|provider| self.mappings.get(provider).cloned());
+        let of_row = || self.providers.of(provider).and_then(|facts| facts.user.clone());
         let built_in = || provider.and_then(|provider| UserMapping::of_provider(provider.as_str()));
-        own.or_else(built_in).unwrap_or_else(|| self.fallback.clone())
+        own.or_else(of_row).or_else(built_in).unwrap_or_else(|| self.fallback.clone())
     }
 }

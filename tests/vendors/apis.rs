@@ -190,3 +190,23 @@ async fn two_providers_never_share_a_session() {
     assert!(within("no authorization", one.call(OperationKey::of("GET")).authorize(&to, &Verb::GET)).await.is_err());
     assert!(auth.shutdown(WAIT).await.is_clean());
 }
+
+#[tokio::test]
+async fn a_row_of_a_file_tells_where_the_person_is_described() {
+    let vendor = with_page().find(|vendor| vendor.name == "github").unwrap();
+    let file = r#"{ "version": 1, "providers": { "github": { "user": {
+        "requests": [{ "name": "me", "at": { "url": "https://api.github.com/user" } }],
+        "fields": { "subject": ["/me/id"], "name": ["/me/login"], "groups": ["/me/teams/*"] }
+    } } } }"#;
+    let (server, store) = (Server::new(vendor), MemoryStore::new(DigestKey::new([7; 32])));
+    let auth = runtime(&store, &server, vendor, Providers::from_json(file).unwrap()).await;
+    let session = auth.session(spec(vendor));
+    sign_in(&session, &server, vendor).await;
+    let user = within("the person", session.user()).await.unwrap();
+    assert_eq!((user.subject(), user.name(), user.groups()), ("7", Some("ann"), &["blue".to_owned()][..]));
+    // A provider that behaves alike is another one, whose tokens do not go there.
+    let more = r#"{ "version": 1, "providers": { "ours": { "extends": "github" } } }"#;
+    let ours = Providers::from_json(file).unwrap().with_json(more).unwrap();
+    assert!(ours.named("github").unwrap().user.is_some() && ours.named("ours").unwrap().user.is_none());
+    assert!(auth.shutdown(WAIT).await.is_clean());
+}

@@ -11,6 +11,7 @@ use serde::Deserialize;
 use serde::de::{Deserializer, Error, MapAccess, Visitor};
 
 use crate::grant::may_receive_secrets;
+use crate::user::UserMapping;
 
 /// The longest text, in characters.
 const MAX_TEXT: usize = 4 * 1024;
@@ -76,6 +77,15 @@ pub(super) fn statuses<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<u16>, D
         Ok(statuses)
     } else {
         Err(D::Error::custom("expected HTTP statuses from 402 to 599"))
+    }
+}
+
+/// Where a provider describes its users.
+pub(super) fn user<'de, D: Deserializer<'de>>(from: D) -> Result<Option<UserMapping>, D::Error> {
+    let mapping = Option::<UserMapping>::deserialize(from)?;
+    match mapping.as_ref().map(UserMapping::check) {
+        Some(Err(error)) => Err(D::Error::custom(error)),
+        _ => Ok(mapping),
     }
 }
 

@@ -10,12 +10,13 @@ use super::check;
 use super::words::{default_profile, extend};
 use crate::discovery::AuthorizationServer;
 use crate::issuers::dialect::Dialect;
+use crate::user::UserMapping;
 
 /// The differences of one provider's token endpoint from the [default profile](default_profile) and the standard. The default
 /// has none.
 ///
 /// The members are those of the [format](super#the-format), under the same names.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields, expecting = "an object")]
 #[non_exhaustive]
 pub struct ProviderFacts {
@@ -55,6 +56,10 @@ pub struct ProviderFacts {
     /// The fate of a refresh token that was presented.
     #[serde(deserialize_with = "check::or_standard")]
     pub refresh_token: RefreshTokenFacts,
+    /// Where it describes the person who is signed in. `None` is the [built-in mapping](UserMapping::of_provider) of its name, or
+    /// else that of the runtime.
+    #[serde(deserialize_with = "check::user")]
+    pub user: Option<UserMapping>,
 }
 
 /// The endpoints of one provider.
@@ -228,6 +233,7 @@ impl ProviderFacts {
             issuer: None,
             endpoints: EndpointFacts::default(),
             api: Vec::new(),
+            user: self.user.filter(|user| !user.names_a_url()),
             ..self
         }
     }

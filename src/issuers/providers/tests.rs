@@ -231,6 +231,11 @@ fn an_error_names_the_place_and_what_belongs_there() {
         ),
         (r#""x": { "errors": { "client": ["invalid_grant"] } }"#, "the error code invalid_grant has two meanings"),
         (r#""x": { "errors": { "unspent": ["a"], "client": ["a"] } }"#, "the error code a has two meanings"),
+        (r#""x": { "user": { "requests": [], "fields": { "subject": [] } } }"#, "at providers.x.user: "),
+        (
+            r#""x": { "user": { "requests": [{ "name": "me", "at": { "url": "http://a.example" } }], "fields": { "subject": ["/me"] } } }"#,
+            "at providers.x.user: ",
+        ),
         (r#""x": { "issuer": "http://as.example.com" }"#, "at providers.x.issuer: expected a whole https URL"),
         (
             r#""x": { "endpoints": { "token": "https://user@as.example.com/" } }"#,

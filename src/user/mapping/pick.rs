@@ -2,14 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 /// The step that stands for every element of a list, or for every member of an object.
 const ALL: &str = "*";
 
 /// A place in the document of a person's claims.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(untagged)]
 #[non_exhaustive]
 pub enum UserPick {
@@ -20,7 +20,7 @@ pub enum UserPick {
 }
 
 /// The elements of a list that have certain members, such as the primary one of several e-mail addresses.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct UserElement {
