@@ -6,7 +6,8 @@
 use std::mem;
 use std::time::Duration;
 
-use tokenkeeper_actors::values::{ElapsedTime, Epoch, Jitter};
+use tokenkeeper_actors::runtime::ServedLogin;
+use tokenkeeper_actors::values::{ElapsedTime, Jitter};
 
 use super::context::UserContext;
 use super::error::UserError;
@@ -42,7 +43,7 @@ pub(crate) type Answer = Result<UserContext, UserError>;
 pub(crate) struct Failure {
     pub(crate) error: UserError,
     /// The login whose token was used. `None` if the session had none, or it is not known.
-    pub(crate) epoch: Option<Epoch>,
+    pub(crate) login: Option<ServedLogin>,
 }
 
 /// How a caller was answered.
@@ -96,12 +97,14 @@ enum State<W> {
     Idle,
     Fetching {
         waiters: Vec<(W, UserOptions)>,
+        /// When the fetch began.
+        since: ElapsedTime,
         restarts: u32,
     },
     /// Forgotten from `until` on, and at once with another login.
     Failed {
         error: UserError,
-        epoch: Option<Epoch>,
+        login: Option<ServedLogin>,
         since: ElapsedTime,
         until: ElapsedTime,
     },
@@ -111,22 +114,35 @@ enum State<W> {
 #[derive(Clone, Debug)]
 pub(crate) struct Kept {
     context: UserContext,
-    /// When its fetch ended.
+    /// When its fetch began, from which its age counts.
     at: ElapsedTime,
     /// The part of [`SPREAD`] by which it is renewed earlier.
     spread: Jitter,
 }
 
 impl Kept {
-    /// The context, if it is fresh enough for `options` and belongs to the login of `epoch`.
-    pub(crate) fn fresh(&self, options: &UserOptions, epoch: Option<Epoch>, now: ElapsedTime) -> Option<&UserContext> {
+    /// The context, if it is fresh enough for `options` and belongs to `login`.
+    pub(crate) fn fresh(
+        &self,
+        options: &UserOptions,
+        login: Option<ServedLogin>,
+        now: ElapsedTime,
+    ) -> Option<&UserContext> {
         let max_age = options.max_age.min(MAX_KEPT);
-        self.usable(max_age.saturating_sub(self.spread.of(max_age / SPREAD)), epoch, now)
+        self.usable(max_age.saturating_sub(self.spread.of(max_age / SPREAD)), login, now)
     }
 
-    fn usable(&self, age: Duration, epoch: Option<Epoch>, now: ElapsedTime) -> Option<&UserContext> {
-        let is_of_login = epoch == Some(self.context.epoch());
+    fn usable(&self, age: Duration, login: Option<ServedLogin>, now: ElapsedTime) -> Option<&UserContext> {
+        let is_of_login = same(login, Some(self.context.login()));
         (is_of_login && now.since(self.at) < age).then_some(&self.context)
+    }
+}
+
+/// Whether the two are one login, or neither is any.
+fn same(one: Option<ServedLogin>, other: Option<ServedLogin>) -> bool {
+    match (one, other) {
+        (Some(one), Some(other)) => one.is_same(&other),
+        (one, other) => one.is_none() && other.is_none(),
     }
 }
 
@@ -137,10 +153,16 @@ impl<W> Default for Cache<W> {
 }
 
 impl<W> Cache<W> {
-    /// A caller asks. `epoch` is the session's login at this time, if it has one.
-    pub(crate) fn ask(&mut self, waiter: W, options: UserOptions, epoch: Option<Epoch>, now: ElapsedTime) -> Asked<W> {
+    /// A caller asks. `login` is the session's login at this time, if it has one.
+    pub(crate) fn ask(
+        &mut self,
+        waiter: W,
+        options: UserOptions,
+        login: Option<ServedLogin>,
+        now: ElapsedTime,
+    ) -> Asked<W> {
         self.usable_for = self.usable_for.max(options.usable_for());
-        if let Some(context) = self.kept.as_ref().and_then(|kept| kept.fresh(&options, epoch, now)) {
+        if let Some(context) = self.kept.as_ref().and_then(|kept| kept.fresh(&options, login, now)) {
             return Asked::Answered(waiter, Ok(context.clone()), Served::Fresh);
         }
         match &mut self.state {
@@ -151,9 +173,9 @@ impl<W> Cache<W> {
                 waiters.push((waiter, options));
                 return Asked::Waits;
             }
-            State::Failed { error, epoch: failed, since, until } if *until > now && *failed == epoch => {
+            State::Failed { error, login: failed, since, until } if *until > now && same(*failed, login) => {
                 let error = error.clone().later(now.since(*since));
-                let (answer, served) = self.in_trouble(error, &options, epoch, now);
+                let (answer, served) = self.in_trouble(error, &options, login, now);
                 return Asked::Answered(
                     waiter,
                     answer,
@@ -162,7 +184,7 @@ impl<W> Cache<W> {
             }
             State::Failed { .. } | State::Idle => {}
         }
-        self.state = State::Fetching { waiters: vec![(waiter, options)], restarts: 0 };
+        self.state = State::Fetching { waiters: vec![(waiter, options)], since: now, restarts: 0 };
         Asked::Begins
     }
 
@@ -184,46 +206,46 @@ impl<W> Cache<W> {
         }
     }
 
-    /// The fetch has ended. `epoch` is the session's login at this time, if it has one.
+    /// The fetch has ended. `login` is the session's login at this time, if it has one.
     pub(crate) fn end(
         &mut self,
         result: Result<UserContext, Failure>,
-        epoch: Option<Epoch>,
+        login: Option<ServedLogin>,
         now: ElapsedTime,
         jitter: Jitter,
     ) -> Ended<W> {
-        let State::Fetching { waiters, restarts } = mem::replace(&mut self.state, State::Idle) else {
+        let State::Fetching { waiters, since, restarts } = mem::replace(&mut self.state, State::Idle) else {
             return Ended { answers: Vec::new(), is_superseded: false, begins: false };
         };
         let is_superseded = match &result {
-            Ok(context) => epoch != Some(context.epoch()),
+            Ok(context) => !same(login, Some(context.login())),
             // A login has come since the session had no token.
-            Err(Failure { error, epoch: None }) => {
-                error.reason().is_some_and(Reason::is_login_required) && epoch.is_some()
+            Err(Failure { error, login: None }) => {
+                error.reason().is_some_and(Reason::is_login_required) && login.is_some()
             }
-            Err(Failure { epoch: used, .. }) => *used != epoch,
+            Err(Failure { login: used, .. }) => !same(*used, login),
         };
-        self.kept.take_if(|kept| epoch != Some(kept.context.epoch()));
+        self.kept.take_if(|kept| !same(login, Some(kept.context.login())));
         if is_superseded && restarts < MAX_RESTARTS && !waiters.is_empty() {
-            self.state = State::Fetching { waiters, restarts: restarts + 1 };
+            self.state = State::Fetching { waiters, since: now, restarts: restarts + 1 };
             return Ended { answers: Vec::new(), is_superseded, begins: true };
         }
         let answer = match result {
             Ok(_) if is_superseded => Err(UserError::Superseded),
             Ok(context) => {
                 self.failures = 0;
-                self.kept = Some(Kept { context: context.clone(), at: now, spread: jitter });
+                self.kept = Some(Kept { context: context.clone(), at: since, spread: jitter });
                 Ok(context)
             }
             Err(failure) => {
-                self.failed(&failure, epoch, now, jitter);
+                self.failed(&failure, login, now, jitter);
                 Err(failure.error)
             }
         };
         let answered = waiters.into_iter().map(|(waiter, options)| match &answer {
             Ok(context) => (waiter, Ok(context.clone()), Served::Fresh),
             Err(error) => {
-                let (answer, served) = self.in_trouble(error.clone(), &options, epoch, now);
+                let (answer, served) = self.in_trouble(error.clone(), &options, login, now);
                 (waiter, answer, served)
             }
         });
@@ -231,8 +253,8 @@ impl<W> Cache<W> {
     }
 
     /// Remembers a failure, so that the provider is not asked again at once.
-    fn failed(&mut self, failure: &Failure, epoch: Option<Epoch>, now: ElapsedTime, jitter: Jitter) {
-        let Failure { error, epoch: used } = failure;
+    fn failed(&mut self, failure: &Failure, login: Option<ServedLogin>, now: ElapsedTime, jitter: Jitter) {
+        let Failure { error, login: used } = failure;
         let Some(pause) = error.pause(self.failures) else {
             // The session itself answers at once, and a login counts at once.
             self.failures = 0;
@@ -240,7 +262,7 @@ impl<W> Cache<W> {
         };
         self.failures = self.failures.saturating_add(1);
         let pause = pause.saturating_add(jitter.of(pause / 4)).min(MAX_PAUSE);
-        self.state = State::Failed { error: error.clone(), epoch: used.or(epoch), since: now, until: now.after(pause) };
+        self.state = State::Failed { error: error.clone(), login: used.or(login), since: now, until: now.after(pause) };
     }
 
     /// The answer to a caller if the provider cannot be asked.
@@ -248,11 +270,11 @@ impl<W> Cache<W> {
         &self,
         error: UserError,
         options: &UserOptions,
-        epoch: Option<Epoch>,
+        login: Option<ServedLogin>,
         now: ElapsedTime,
     ) -> (Answer, Served) {
         let kept = self.kept.as_ref().filter(|_| error.is_transient() && !options.stale_if_error.is_zero());
-        match kept.and_then(|kept| kept.usable(options.usable_for(), epoch, now)) {
+        match kept.and_then(|kept| kept.usable(options.usable_for(), login, now)) {
             Some(context) => (Ok(context.clone()), Served::Stale),
             None => (Err(error), Served::Fresh),
         }

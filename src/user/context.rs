@@ -4,7 +4,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use serde_json::Value;
-use tokenkeeper_actors::values::{Epoch, WallTime};
+use tokenkeeper_actors::runtime::ServedLogin;
+use tokenkeeper_actors::values::WallTime;
 
 use crate::Generation;
 
@@ -31,6 +32,8 @@ pub(crate) struct Parts {
     pub(crate) groups: Vec<String>,
     pub(crate) claims: Value,
     pub(crate) generation: Generation,
+    /// When the login was completed.
+    pub(crate) signed_in: Option<WallTime>,
     pub(crate) fetched_at: WallTime,
 }
 
@@ -82,8 +85,8 @@ impl UserContext {
     }
 
     /// The login that it belongs to.
-    pub(crate) fn epoch(&self) -> Epoch {
-        self.0.generation.epoch
+    pub(crate) fn login(&self) -> ServedLogin {
+        ServedLogin { epoch: self.0.generation.epoch, signed_in: self.0.signed_in }
     }
 }
 
@@ -99,6 +102,8 @@ impl fmt::Debug for UserContext {
 
 #[cfg(test)]
 mod tests {
+    use tokenkeeper_actors::values::Epoch;
+
     use super::*;
 
     #[test]

@@ -74,7 +74,7 @@ pub(super) fn check_subject(claims: &Value, subject: Option<&str>) -> Result<(),
 pub(super) fn context(
     document: Map<String, Value>,
     fields: &UserFields,
-    generation: Generation,
+    (generation, signed_in): (Generation, Option<WallTime>),
     fetched_at: WallTime,
 ) -> Result<UserContext, UserError> {
     let claims = Value::Object(document);
@@ -93,6 +93,7 @@ pub(super) fn context(
         groups,
         claims,
         generation,
+        signed_in,
         fetched_at,
     }))
 }

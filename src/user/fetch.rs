@@ -7,6 +7,7 @@ use ::http::{Method, Request, StatusCode};
 use async_trait::async_trait;
 use serde_json::{Map, Value};
 use tokenkeeper_actors::law::profile::NotSent;
+use tokenkeeper_actors::runtime::ServedLogin;
 use tokenkeeper_actors::values::record::Grant;
 use tokenkeeper_actors::values::{self, Epoch};
 use url::Url;
@@ -71,8 +72,8 @@ enum Verdict {
 
 #[async_trait]
 impl Source for SessionSource {
-    fn epoch(&self) -> Option<Epoch> {
-        self.0.engine.epoch()
+    fn login(&self) -> Option<ServedLogin> {
+        self.0.engine.served_login()
     }
 
     async fn fetch(&self) -> Result<UserContext, Failure> {
@@ -81,25 +82,25 @@ impl Source for SessionSource {
             reason = "a request for the user may be dropped at any time, and a refresh in it is not dropped with it"
         )]
         let fetched = tokio::time::timeout(FETCH_TIMEOUT, fetch(&self.0)).await;
-        fetched.unwrap_or(Err(Failure { error: UserError::Unreachable, epoch: None }))
+        fetched.unwrap_or(Err(Failure { error: UserError::Unreachable, login: None }))
     }
 }
 
 async fn fetch(session: &AuthSession) -> Result<UserContext, Failure> {
     let providers = match &session.oauth {
         Some(oauth) => &*oauth.users.providers,
-        None => return Err(Failure { error: UserError::NoRuntime, epoch: None }),
+        None => return Err(Failure { error: UserError::NoRuntime, login: None }),
     };
     let fetched_at = providers.clock.now().wall;
     for _ in 0..MAX_READS {
         let options = TokenOptions { timeout: TOKEN_TIMEOUT, ..TokenOptions::default() };
         let lease = session.token_with(options).await;
-        let lease = lease.map_err(|error| Failure { error: error.into(), epoch: None })?;
+        let lease = lease.map_err(|error| Failure { error: error.into(), login: None })?;
         let epoch = lease.generation().epoch;
         let failed = |error: UserError| {
             // An error of the session is its current answer, and not that to the token of one login.
             let is_of_session = matches!(error, UserError::Token(_));
-            Failure { error, epoch: (!is_of_session).then_some(epoch) }
+            Failure { error, login: (!is_of_session).then_some(ServedLogin { epoch, signed_in: None }) }
         };
         let record = providers.store.load(session.identity()).await.map_err(|_| failed(UserError::StoreTrouble))?;
         let record = record.filter(|record| record.epoch == epoch);
@@ -108,9 +109,10 @@ async fn fetch(session: &AuthSession) -> Result<UserContext, Failure> {
         let mut fetch = Fetch { providers, session, grant, epoch, lease, has_refreshed: false, length: 0 };
         let mapping = providers.mapping(session.identity(), grant);
         let document = fetch.document(&mapping).await.map_err(failed)?;
-        return document::context(document, &mapping.fields, fetch.lease.generation(), fetched_at).map_err(failed);
+        let login = (fetch.lease.generation(), grant.signed_in);
+        return document::context(document, &mapping.fields, login, fetched_at).map_err(failed);
     }
-    Err(Failure { error: UserError::Superseded, epoch: None })
+    Err(Failure { error: UserError::Superseded, login: None })
 }
 
 impl Fetch<'_> {

@@ -81,7 +81,7 @@ impl AuthSession {
     /// As [`user`](Self::user).
     pub async fn user_with(&self, options: UserOptions) -> Result<UserContext, UserError> {
         let users = self.users()?;
-        match users.at_hand(self.identity(), &options, || self.engine.epoch()) {
+        match users.at_hand(self.identity(), &options, || self.engine.served_login()) {
             Some(context) => Ok(context),
             None => users.ask(self.identity(), Arc::new(SessionSource(self.clone())), options).await,
         }
@@ -91,7 +91,7 @@ impl AuthSession {
     /// for, and there is no future.
     pub fn user_at_hand(&self) -> Option<UserContext> {
         let users = self.users().ok()?;
-        users.at_hand(self.identity(), &users.options, || self.engine.epoch())
+        users.at_hand(self.identity(), &users.options, || self.engine.served_login())
     }
 
     fn users(&self) -> Result<&Users, UserError> {

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use tokenkeeper_actors::runtime::ServedLogin;
 use tokenkeeper_actors::system::Entropy;
-use tokenkeeper_actors::values::{ElapsedTime, Epoch, ServerIdentity};
+use tokenkeeper_actors::values::{ElapsedTime, ServerIdentity};
 use tokio::sync::oneshot;
 
 use super::cache::{Answer, Asked, Cache, Ended, Failure, Kept, Served};
@@ -17,7 +18,7 @@ use crate::keyed::{Machine, Worker};
 #[async_trait]
 pub(crate) trait Source: Send + Sync + 'static {
     /// The session's login at this time, if it has one.
-    fn epoch(&self) -> Option<Epoch>;
+    fn login(&self) -> Option<ServedLogin>;
 
     /// Asks the provider for the person once.
     async fn fetch(&self) -> Result<UserContext, Failure>;
@@ -74,10 +75,10 @@ impl UserTask {
         reply: Reply,
         now: ElapsedTime,
     ) -> Option<Arc<dyn Source>> {
-        let epoch = source.epoch();
+        let login = source.login();
         self.cache.forget_gone(Reply::is_closed);
         let (counters, identity) = (Arc::clone(&self.counters), &self.identity);
-        match self.cache.ask(reply, options, epoch, now) {
+        match self.cache.ask(reply, options, login, now) {
             Asked::Answered(reply, answer, served) => {
                 let (counter, event) = match served {
                     Served::Fresh => (&counters.hits, "hit"),
@@ -126,9 +127,9 @@ impl Machine for UserTask {
     }
 
     fn end(&mut self, outcome: Self::Outcome, now: ElapsedTime) -> Option<Arc<dyn Source>> {
-        let epoch = self.source.as_ref().and_then(|source| source.epoch());
+        let login = self.source.as_ref().and_then(|source| source.login());
         let error = outcome.as_ref().err().map(|failure| failure.error.clone());
-        let Ended { answers, is_superseded, begins } = self.cache.end(outcome, epoch, now, self.entropy.jitter());
+        let Ended { answers, is_superseded, begins } = self.cache.end(outcome, login, now, self.entropy.jitter());
         let (counters, identity) = (&self.counters, &self.identity);
         if is_superseded {
             counters.superseded.add(1);

@@ -4,8 +4,9 @@ use std::fmt;
 use std::sync::Arc;
 
 use tokenkeeper_actors::ports::spawner::Spawner;
+use tokenkeeper_actors::runtime::ServedLogin;
 use tokenkeeper_actors::system::{Entropy, HostSpawner};
-use tokenkeeper_actors::values::{Epoch, ServerIdentity};
+use tokenkeeper_actors::values::ServerIdentity;
 use tokio::sync::oneshot;
 
 use super::cache::Kept;
@@ -49,11 +50,11 @@ impl Users {
         &self,
         identity: &ServerIdentity,
         options: &UserOptions,
-        epoch: impl FnOnce() -> Option<Epoch>,
+        login: impl FnOnce() -> Option<ServedLogin>,
     ) -> Option<UserContext> {
         let clock = &self.providers.clock;
         let now = clock.coarse().unwrap_or_else(|| clock.now()).elapsed;
-        let read = |kept: &Kept| kept.fresh(options, epoch(), now).cloned();
+        let read = |kept: &Kept| kept.fresh(options, login(), now).cloned();
         let context = self.tasks.published(identity, read)?;
         self.counters.hits.add(1);
         tracing::trace!(%identity, event = "hit", "user");

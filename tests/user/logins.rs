@@ -1,5 +1,7 @@
 //! A context belongs to one login. A logout, another login and another person end it at once.
 
+#[cfg(unix)]
+use tokenkeeper::stores::file::FileStore;
 use tokenkeeper::{Reason, TokenOptions};
 use tokenkeeper_testkit::hostile::When;
 use tokenkeeper_testkit::login_server::Endpoint;
@@ -126,5 +128,31 @@ async fn accounts_at_one_server_have_people_of_their_own() {
     }
     within("a logout", ann.logout()).await.unwrap();
     assert_eq!(user(&bob).await.unwrap().subject(), "bob");
+    assert_eq!(host.requests().0, 2);
+}
+
+/// The record is removed under the runtime, and another person signs in. The epochs begin again, and the context of the first
+/// person is not that of the second.
+#[cfg(unix)]
+#[tokio::test]
+async fn an_emptied_store_brings_no_person_back() {
+    let host = Host::new().await;
+    let folder = tempfile::tempdir().unwrap();
+    let home = folder.path().join("home");
+    let builder = AuthRuntime::builder(FileStore::open(&home).unwrap()).clock(Arc::new(host.clock.clone()));
+    let runtime = within("a runtime", builder.spawn()).await.unwrap();
+    let session = runtime.session(SessionSpec::mcp(&host.server.resource_url()).unwrap());
+    host.sign_in(&session, "ann").await;
+    let epoch = user(&session).await.unwrap().generation().epoch;
+    for record in std::fs::read_dir(home.join("records")).unwrap() {
+        std::fs::remove_file(record.unwrap().path()).unwrap();
+    }
+    let forced = TokenOptions { force: true, fail_fast: true, ..TokenOptions::default() };
+    let lost = within("the loss", session.token_with(forced)).await.unwrap_err();
+    assert_eq!(lost.reason(), Reason::NeverSignedIn);
+    host.clock.pass(Duration::from_millis(5));
+    host.sign_in(&session, "bob").await;
+    let bob = user(&session).await.unwrap();
+    assert_eq!((bob.subject(), bob.generation().epoch), ("bob", epoch));
     assert_eq!(host.requests().0, 2);
 }

@@ -59,7 +59,7 @@ pub use auth_event::{AuthEvent, EventStream};
 pub use auth_runtime::{AuthRuntime, WeakRuntime};
 pub use builder::{AuthSpec, BuildError, RuntimeBuilder};
 pub use plan::{SessionSpec, Settings};
-pub use session::{AuthSession, TokenOptions};
+pub use session::{AuthSession, ServedLogin, TokenOptions};
 pub use shutdown::{ShutdownReport, Unsaved};
 pub use sources::Sources;
 pub use state::{SessionState, StateWatch};

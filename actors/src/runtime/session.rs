@@ -19,7 +19,7 @@ use crate::law::session::{Ask, ChallengeKey, Hit, LoggedOut, OperationKey, Refus
 use crate::values::record::{Issuer, RefreshCredential, RenewalPlan, View};
 use crate::values::{
     ConfigureError, Epoch, Generation, InstallError, Lease, LogoutError, Moment, Reason, RefreshToken, ServerIdentity,
-    StoreFault, TokenError,
+    StoreFault, TokenError, WallTime,
 };
 
 /// A handle on one identity's session. Cheap to clone.
@@ -63,6 +63,24 @@ pub struct TokenOptions {
 impl Default for TokenOptions {
     fn default() -> Self {
         Self { timeout: Duration::from_secs(30), min_lifetime: Duration::ZERO, force: false, fail_fast: false }
+    }
+}
+
+/// A login that is served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ServedLogin {
+    /// Its epoch.
+    pub epoch: Epoch,
+    /// The time at which it was completed, by the wall clock. `None` if it is not known.
+    pub signed_in: Option<WallTime>,
+}
+
+impl ServedLogin {
+    /// Whether the two are one login. Epochs begin again in a store that was emptied, and the time tells its logins from those
+    /// before.
+    pub fn is_same(&self, other: &Self) -> bool {
+        let times = self.signed_in.zip(other.signed_in);
+        self.epoch == other.epoch && times.is_none_or(|(one, other)| one == other)
     }
 }
 
@@ -293,18 +311,20 @@ impl AuthSession {
         SessionState::from(&**self.slot.cell.read())
     }
 
-    /// The epoch of the login that is served, as of the session's last event. `None` while a login is required and there is no
-    /// valid lease, and while a logout is under way.
+    /// The login that is served, as of the session's last event. `None` while a login is required and there is no valid lease, and
+    /// while a logout is under way.
     ///
-    /// It takes no message. A caller that was answered after a login, a logout or a token reads the epoch of that answer or a
+    /// It takes no message. A caller that was answered after a login, a logout or a token reads the login of that answer or a
     /// later one.
-    pub fn epoch(&self) -> Option<Epoch> {
+    pub fn served_login(&self) -> Option<ServedLogin> {
         let snapshot = self.slot.cell.read();
+        let standing = &snapshot.standing;
         let is_closing = snapshot.extra_residue().is_some_and(|residue| residue.closing.is_some());
         // A lease that cannot be renewed is served until its end.
         let is_valid = |hit: &Hit| hit.lease.validity().outlasts(Duration::ZERO, &self.core.ports.clock.now());
-        let is_served = snapshot.standing.login_required.is_none() || snapshot.hit.as_ref().is_some_and(is_valid);
-        (is_served && !is_closing).then(|| snapshot.known().epoch)
+        let is_served = standing.login_required.is_none() || snapshot.hit.as_ref().is_some_and(is_valid);
+        let login = ServedLogin { epoch: snapshot.known().epoch, signed_in: standing.signed_in };
+        (is_served && !is_closing).then_some(login)
     }
 
     /// Follows the session's state. While it is followed, changes of the record by other processes are read when the store

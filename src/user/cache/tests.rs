@@ -1,3 +1,5 @@
+use tokenkeeper_actors::values::{Epoch, WallTime};
+
 use super::*;
 use crate::Generation;
 use crate::user::context::Parts;
@@ -12,13 +14,14 @@ fn at(seconds: u64) -> ElapsedTime {
     ElapsedTime::from_millis(1_000_000 + seconds * 1_000)
 }
 
-fn login(number: u64) -> Option<Epoch> {
-    Some(Epoch::new(number))
+fn login(number: u64) -> Option<ServedLogin> {
+    Some(ServedLogin { epoch: Epoch::new(number), signed_in: Some(WallTime::from_millis(number)) })
 }
 
 fn person(epoch: u64) -> UserContext {
     let generation = Generation::stored(Epoch::new(epoch), epoch);
-    UserContext::new(Parts { subject: format!("person-{epoch}"), generation, ..Parts::default() })
+    let signed_in = Some(WallTime::from_millis(epoch));
+    UserContext::new(Parts { subject: format!("person-{epoch}"), generation, signed_in, ..Parts::default() })
 }
 
 fn trouble() -> UserError {
@@ -26,7 +29,7 @@ fn trouble() -> UserError {
 }
 
 fn failure(error: UserError, epoch: u64) -> Result<UserContext, Failure> {
-    Err(Failure { error, epoch: login(epoch) })
+    Err(Failure { error, login: login(epoch) })
 }
 
 /// A cache that fetched the person of login 1 at time 0.
@@ -38,13 +41,18 @@ fn filled(jitter: Jitter) -> Cache<u32> {
     cache
 }
 
-fn begin(cache: &mut Cache<u32>, waiter: u32, epoch: Option<Epoch>, seconds: u64) {
-    let asked = cache.ask(waiter, UserOptions::default(), epoch, at(seconds));
+fn begin(cache: &mut Cache<u32>, waiter: u32, login: Option<ServedLogin>, seconds: u64) {
+    let asked = cache.ask(waiter, UserOptions::default(), login, at(seconds));
     assert!(matches!(asked, Asked::Begins), "{asked:?}");
 }
 
-fn ask(cache: &mut Cache<u32>, options: UserOptions, epoch: Option<Epoch>, seconds: u64) -> Option<(Answer, Served)> {
-    match cache.ask(9, options, epoch, at(seconds)) {
+fn ask(
+    cache: &mut Cache<u32>,
+    options: UserOptions,
+    login: Option<ServedLogin>,
+    seconds: u64,
+) -> Option<(Answer, Served)> {
+    match cache.ask(9, options, login, at(seconds)) {
         Asked::Answered(_, answer, served) => Some((answer, served)),
         Asked::Waits | Asked::Begins => None,
     }
@@ -57,6 +65,15 @@ fn a_context_is_fresh_for_nine_tenths_of_its_age_at_least_and_for_all_of_it_at_m
     assert!(is_fresh(MOST, 270) && !is_fresh(MOST, 271));
     let half = Jitter::new(u16::MAX / 2 + 1);
     assert!(is_fresh(half, 284) && !is_fresh(half, 285));
+}
+
+#[test]
+fn the_age_counts_from_the_start_of_the_fetch() {
+    let mut cache = Cache::default();
+    begin(&mut cache, 1, login(1), 0);
+    cache.end(Ok(person(1)), login(1), at(50), NONE);
+    assert!(ask(&mut cache, UserOptions::default(), login(1), 299).is_some());
+    assert!(ask(&mut cache, UserOptions::default(), login(1), 300).is_none());
 }
 
 #[test]
@@ -77,6 +94,12 @@ fn a_context_belongs_to_one_login() {
     for other in [login(2), login(0), None] {
         assert!(ask(&mut filled(NONE), UserOptions::default(), other, 1).is_none());
     }
+    // The store was emptied, and its epochs have begun again.
+    let at = |millis| Some(WallTime::from_millis(millis));
+    let of = |signed_in| Some(ServedLogin { epoch: Epoch::new(1), signed_in });
+    assert!(ask(&mut filled(NONE), UserOptions::default(), of(at(2)), 1).is_none());
+    assert!(ask(&mut filled(NONE), UserOptions::default(), of(at(1)), 1).is_some());
+    assert!(ask(&mut filled(NONE), UserOptions::default(), of(None), 1).is_some(), "the record was not read yet");
 }
 
 #[test]
@@ -105,7 +128,7 @@ fn a_failure_of_an_earlier_login_is_dropped_as_well() {
     assert!(cache.end(failure(UserError::Refused, 1), login(2), at(0), NONE).begins);
     // A session without a token names no login. It counts as long as a login is required.
     let error = UserError::Token(crate::engine::values::TokenError::new(Reason::LoggedOut).into());
-    let logged_out = || Err(Failure { error: error.clone(), epoch: None });
+    let logged_out = || Err(Failure { error: error.clone(), login: None });
     assert!(cache.end(logged_out(), login(2), at(0), NONE).begins, "a login has come since");
     let ended = cache.end(logged_out(), None, at(0), NONE);
     assert!(!ended.is_superseded && matches!(&ended.answers[..], [(1, Err(UserError::Token(_)), Served::Fresh)]));

@@ -5,7 +5,7 @@ use crate::user::mapping::UserMapping;
 
 fn made(fields: Value, document: Value) -> Result<UserContext, UserError> {
     let fields = serde_json::from_value(fields).unwrap();
-    context(document.as_object().unwrap().clone(), &fields, Generation::default(), WallTime::from_millis(7))
+    context(document.as_object().unwrap().clone(), &fields, (Generation::default(), None), WallTime::from_millis(7))
 }
 
 #[test]
