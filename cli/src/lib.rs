@@ -15,6 +15,7 @@ mod run;
 mod status;
 mod token;
 mod tools;
+mod whoami;
 mod why;
 
 // Code that several commands share.
@@ -72,6 +73,7 @@ enum Command {
     Logout(logout::Arguments),
     Forget(forget::Arguments),
     Name(name::Arguments),
+    Whoami(whoami::Arguments),
     Why(why::Arguments),
     Doctor(doctor::Arguments),
     Identity(identity::Arguments),
@@ -102,6 +104,7 @@ pub fn main_with(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Logout(arguments) => logout::run(&arguments, &home, &mut out),
         Command::Forget(arguments) => forget::run(&arguments, &home, &mut out),
         Command::Name(arguments) => name::run(&arguments, &home, &mut out),
+        Command::Whoami(arguments) => whoami::run(&arguments, &home, &mut out),
         Command::Why(arguments) => why::run(&arguments, &home, &mut out),
         Command::Doctor(arguments) => doctor::run(&arguments, &home, &mut out),
         Command::Identity(arguments) => identity::run(&arguments, &mut out),

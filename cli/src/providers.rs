@@ -47,7 +47,7 @@ fn usual_file() -> Option<PathBuf> {
 
 /// Refuses a file that every user of the machine can write, because it decides where tokens and secrets are sent.
 #[cfg(unix)]
-fn guarded(file: &Path) -> Result<(), Failure> {
+pub(crate) fn guarded(file: &Path) -> Result<(), Failure> {
     use std::os::unix::fs::PermissionsExt;
     const WRITABLE_BY_ALL: u32 = 0o002;
     // A file that cannot be looked at cannot be read either, and the reading tells why.
@@ -56,14 +56,14 @@ fn guarded(file: &Path) -> Result<(), Failure> {
         return Ok(());
     }
     Err(Failure::Usage(format!(
-        "every user of this machine can write the providers in {}, and they decide where secrets are sent: check what is in \
+        "every user of this machine can write {}, which decides where secrets are sent: check what is in \
          it, and take that right away (chmod o-w)",
         file.display()
     )))
 }
 
 #[cfg(not(unix))]
-fn guarded(_: &Path) -> Result<(), Failure> {
+pub(crate) fn guarded(_: &Path) -> Result<(), Failure> {
     Ok(())
 }
 

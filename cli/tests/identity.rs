@@ -107,6 +107,7 @@ Commands:
   logout    Logs out: the stored tokens are removed, and no process serves them any more
   forget    Forgets sessions that were logged out, so that no status shows them any more
   name      Gives a session a short name, which every command takes in the place of the server's URL
+  whoami    Shows the person who is signed in to a session, as the provider describes them
   why       Shows what happened to a session, and so why it stands as it does
   doctor    Explains what a login at a server would meet, request by request, and whose fault a problem is
   identity  Shows how an MCP server's URL is understood: nothing is sent, read or written
