@@ -16,7 +16,7 @@ use crate::values::{ElapsedTime, ExponentialBackoff, Now, Reason, StoreFault};
 const MAX_CLAIM_PAUSE: Duration = Duration::from_secs(1);
 
 impl FlightCore {
-    /// Reads the record before the claim. A sibling's token needs no claim, and the epoch to claim is the record's.
+    /// Reads the record before the claim. To adopt a sibling's token needs no claim, and the claim is for the record's epoch.
     pub(super) fn peek(&mut self, now: Now, effects: &mut Vec<FlightEffect>) -> Phase {
         let op = self.load(now, effects);
         Phase::Peeking(op)
@@ -33,7 +33,7 @@ impl FlightCore {
             Ok((Ok(decision), record)) => {
                 let mark = record.as_ref().and_then(|record| record.held()?.mark.as_ref());
                 self.marked_by = mark.map(|mark| mark.flight);
-                // A token that is marked may have to wait. The flight connects once it has decided to present it.
+                // A marked token may have to wait, so the flight connects only once it has decided to present it.
                 let presents = matches!(decision, Decision::Present { mark: None, .. });
                 let grant = record.as_deref().and_then(Record::grant).filter(|_| presents);
                 let ahead = grant.cloned().map(Box::new);
@@ -47,7 +47,7 @@ impl FlightCore {
     fn claim(&mut self, ahead: Option<Box<Grant>>, now: Now, effects: &mut Vec<FlightEffect>) -> Phase {
         self.claiming_since.get_or_insert(now.elapsed());
         let op = self.next_store_op(now);
-        // A connection comes before the request and its writes.
+        // The flight connects under the claim, before the request and its writes.
         let at_least = self.claim_length().saturating_add(self.profile.connect_timeout);
         let epoch = self.order.epoch;
         effects.push(FlightEffect::Claim { op, epoch, at_least });
@@ -107,7 +107,7 @@ impl FlightCore {
     }
 
     /// Reads the record under the claim. If the refresh token of `ahead` is probably going to be presented, the flight
-    /// connects meanwhile. It does so only with a claim, so that of many processes one connects.
+    /// connects meanwhile. It does so only with a claim, so that only one of many processes connects.
     pub(super) fn read_again(
         &mut self,
         claim: HeldClaim,
@@ -160,15 +160,15 @@ impl FlightCore {
         match decide::decide(record, self.order.adopt, self.plan.spending, &now.moment) {
             Decision::Adopt => Err(Outcome::Adopted),
             Decision::LoginRequired(reason) => Err(Outcome::LoginRequired(reason)),
-            // The permit is from the queue of another issuer than the record's (law 13).
+            // The permit came from the queue of another issuer than the record names (law 13).
             _ if record.is_some_and(|record| issuer_of(record) != self.order.issuer.as_ref()) => Err(Outcome::Moved),
-            // Before the mark, so that nothing is in doubt.
+            // This is checked before the mark is written, so that nothing is left in doubt.
             _ if !self.equipment.provides(&self.plan) => Err(self.source_missing()),
             decision => Ok(decision),
         }
     }
 
-    /// Takes the plan of the grant in `record`, and its profile. Without a grant, those of the order hold.
+    /// Takes the plan of the grant in `record`, and its profile. Without a grant, takes the plan of the order.
     fn follow_plan(&mut self, record: Option<&Record>) {
         let plan = record.and_then(Record::grant).map_or(&self.order.renewal, |grant| &grant.renewal);
         if *plan != self.plan {

@@ -1,5 +1,5 @@
-//! The connection for the next request (laws 8 and 10). It stands before the mark is written, so that a server that cannot
-//! be reached costs no write.
+//! The connection for the next request (laws 8 and 10). It is established before the mark is written, so that a server
+//! that cannot be reached costs no write.
 
 use super::machine::FlightCore;
 use super::phase::Phase;
@@ -36,13 +36,13 @@ impl Destination {
     }
 }
 
-/// Whether a request has a connection to leave over.
+/// Whether there is a connection that a request can be sent over.
 pub(super) enum Readiness {
-    /// It has.
+    /// There is one, or none is needed.
     Ready,
-    /// It waits for the answer to this effect, until the limit.
+    /// The flight waits for the answer to this effect, until the limit.
     Awaited(Op, ElapsedTime),
-    /// It has none, and the flight ends.
+    /// There is none, and the flight ends.
     Failed(ConnectFault),
 }
 
@@ -55,7 +55,7 @@ impl FlightCore {
         self.connection = Connection::Pending { op, to: Destination::of(grant), limit };
     }
 
-    /// Whether a request for `grant` has its connection. Begins to connect if none was begun to the same destination.
+    /// Whether a request for `grant` has its connection. Begins to connect, unless that was begun for the same destination.
     pub(super) fn connection_to(&mut self, grant: &Grant, now: Now, effects: &mut Vec<FlightEffect>) -> Readiness {
         let wanted = Destination::of(grant);
         let known = match &self.connection {
@@ -104,7 +104,7 @@ impl FlightCore {
         }
     }
 
-    /// Takes the connection for a request for `grant`, if it stands. Any other is dropped.
+    /// Takes the connection for a request for `grant`, if it stands. Any other connection is dropped.
     pub(super) fn take_connection(&mut self, grant: Option<&Grant>) -> Option<Op> {
         match (std::mem::take(&mut self.connection), grant) {
             (Connection::Standing { op, to }, Some(grant)) if to == Destination::of(grant) => Some(op),
@@ -112,7 +112,7 @@ impl FlightCore {
         }
     }
 
-    /// The outcome of a flight that has no connection. It has presented nothing since its last mark.
+    /// The outcome of a flight that could not connect. It has presented nothing since its last mark.
     pub(super) fn unconnected(&self, fault: ConnectFault) -> Outcome {
         Outcome::without(match fault {
             ConnectFault::Throttled(span) => Trouble { reason: Reason::Throttled, retry_after: Some(span) },
@@ -124,5 +124,5 @@ impl FlightCore {
     }
 }
 
-/// The answer of a source that did not answer in time.
+/// The answer that stands in for that of a source which did not answer in time.
 pub(super) const UNANSWERED: ConnectFault = ConnectFault::NotSent(NotSent::Unreachable);

@@ -21,7 +21,7 @@ pub(super) enum Decision {
     Mint,
 }
 
-/// Decides from `record` as far as possible without knowing which flight holds the claim.
+/// Decides from `record`, as far as that is possible without knowing which flight holds the claim.
 pub(super) fn decide(record: Option<&Record>, adopt: Adopt, spending: Spending, now: &Moment) -> Decision {
     let repeatable = spending == Spending::Repeatable;
     let vacant = if repeatable { Decision::Mint } else { Decision::LoginRequired(Reason::NeverSignedIn) };
@@ -64,7 +64,7 @@ pub(super) fn adoptable(record: &Record, adopt: Adopt, now: &Moment) -> bool {
             }
             Adopt::Since { since, margin } => {
                 let requested = lease.validity().anchored();
-                // Of two times in one millisecond it is not known which was later.
+                // The order of two times within one millisecond is unknown.
                 let is_later = requested.boot == since.boot && requested.elapsed > since.elapsed;
                 is_later && lease.validity().is_good(margin, now)
             }
@@ -104,7 +104,7 @@ pub(super) fn resolve(
     };
     let wait = wait.max(pause_after(mark.presentations).saturating_sub(age));
     if !profile.may_present_again(&mark.first, wait.saturating_add(delay), now) {
-        // The flight waits for a holder that may live all the same, because its answer may be on its way.
+        // Even so, the flight waits for a holder that may live, because that holder's answer may be on its way.
         return match predecessor {
             Predecessor::MayLive if mark.timeout > age => Resolution::Wait(mark.timeout.saturating_sub(age)),
             _ => Resolution::Refuse,
@@ -119,8 +119,8 @@ const SHORT_PAUSES: u32 = 8;
 /// The pauses after the short ones.
 const LONG_PAUSES: ExponentialBackoff = ExponentialBackoff::new(ATTEMPT_PAUSES.max, Duration::from_secs(60));
 
-/// The pause between the latest of `presentations` and the next one, for all processes. There is none after the first,
-/// because a grace period forgives only a prompt repeat. The later ones double up to 5 s, and after the eighth up to a
+/// The pause between the latest of `presentations` and the next one, for all processes. There is no pause after the
+/// first, because a server's grace period is short. The later pauses double up to 5 s, and after the eighth up to a
 /// minute.
 pub(super) fn pause_after(presentations: u32) -> Duration {
     match presentations {
@@ -141,7 +141,7 @@ pub(super) fn pause_before_repeat(retry_after: Option<Duration>, jitter: Jitter)
     }
 }
 
-/// The minimum time since the marked request began.
+/// The time that has certainly passed since the marked request began.
 fn age(mark: &Mark, doubt: Option<Doubt>, now: &Moment) -> Duration {
     let is_of_mark = |doubt: &Doubt| (doubt.flight, doubt.presentations) == (mark.flight, mark.presentations);
     let seen = doubt.filter(is_of_mark).map(|doubt| now.elapsed.since(doubt.seen));

@@ -13,18 +13,18 @@ use crate::ports::store::Predecessor;
 use crate::values::record::{Mark, MarkState, Record, RefreshCredential};
 use crate::values::{ElapsedTime, Now, Reason, StoreFault};
 
-/// How often a flight decides again because the record changed before its mark was written.
+/// How many times a flight decides again because the record changed before its mark was written.
 const MAX_RESTARTS: u32 = 8;
 
 /// How long after its time-out a source may still report.
 const OVERTIME: Duration = Duration::from_secs(1);
 
-/// How often a flight reads again between mark and send before it gives up.
+/// How many times a flight reads again between mark and send before it gives up.
 const MAX_VERIFICATIONS: u32 = 4;
 
 impl FlightCore {
-    /// Marks the refresh token as being presented, if an earlier mark allows it to be presented at all, and once there is a
-    /// connection.
+    /// Marks the refresh token as being presented. Before that, checks whether an earlier mark allows a presentation,
+    /// and waits for a connection.
     pub(super) fn present(
         &mut self,
         claim: HeldClaim,
@@ -57,7 +57,7 @@ impl FlightCore {
             }
         }
         if self.has_expired_secret(&record, now) {
-            // The server would refuse the client, and a firewall's answer to that would leave a doubt.
+            // The server would refuse the client. If a firewall answered in its place, the token would be in doubt.
             let outcome = Outcome::LoginRequired(Reason::ClientRejected);
             return self.land(outcome, Some(&record), Some(claim), effects);
         }
@@ -100,15 +100,15 @@ impl FlightCore {
         Phase::Marking { op, attempt }
     }
 
-    /// Whether the client's secret ends before a request could have been answered (RFC 7591 section 3.2.1). A caller that
-    /// insists may try it all the same, because the server may have extended it.
+    /// Whether the client's secret has expired (RFC 7591 section 3.2.1). A caller that insists may try it all the same,
+    /// because the server may have extended it.
     fn has_expired_secret(&self, record: &Record, now: Now) -> bool {
         let client = record.grant().map(|grant| &grant.binding.client);
         let ends = client.filter(|client| client.secret.is_some()).and_then(|client| client.secret_expires_at);
         !matches!(self.order.adopt, Adopt::Since { .. }) && ends.is_some_and(|ends| ends <= now.moment.wall)
     }
 
-    /// Resolves the doubt that `mark`, from an earlier presentation, has left.
+    /// Resolves the doubt that an earlier presentation has left with its `mark`.
     pub(super) fn resolve(&self, mark: &Mark, predecessor: Predecessor, doubt: Option<Doubt>, now: Now) -> Resolution {
         let send_within = self.equipment.timeouts.send_within;
         decide::resolve(mark, predecessor, &self.profile, send_within, doubt, &now.moment)
@@ -127,12 +127,12 @@ impl FlightCore {
                 attempt.record = Some(after);
                 self.depart(attempt, now, effects)
             }
-            // The write was repeated, and its first try had succeeded.
+            // The store has repeated the write, and its first try had succeeded.
             Ok(Changed::Conflict { current, .. }) if attempt.still_marked(current.as_deref(), self.id()) => {
                 attempt.record = current;
                 self.depart(attempt, now, effects)
             }
-            // The record has changed. Only a new read under the same claim can decide.
+            // The record has changed. The flight decides from a new read under the same claim.
             Ok(Changed::Conflict { current, .. }) => match attempt.claim.take() {
                 Some(claim) if self.restarts < MAX_RESTARTS => {
                     self.restarts += 1;
@@ -140,7 +140,7 @@ impl FlightCore {
                 }
                 claim => self.land(Outcome::Moved, current.as_deref(), claim, effects),
             },
-            // The mark may have been written, or may still be. It has to be withdrawn, so that no doubt is left.
+            // The mark may have been written, or may still be written. It has to be withdrawn, so that no doubt is left.
             Err(StoreFault::TimedOut) => self.withdraw(attempt, Trouble::new(Reason::StoreTrouble), now, effects),
             Err(_) => {
                 let outcome = Outcome::Failed(Trouble::new(Reason::StoreTrouble));
@@ -159,8 +159,8 @@ impl FlightCore {
         }
     }
 
-    /// The source reported that the time to send had passed. The record is read again first, even if this machine's
-    /// clock shows that there was time left.
+    /// The source reported that the time to send had passed. The record is read again first, even if `now` shows that
+    /// there is time left.
     pub(super) fn depart_again(&mut self, attempt: Attempt, now: Now, effects: &mut Vec<FlightEffect>) -> Phase {
         match self.obstacle(&attempt, now) {
             Some(outcome) => self.settle(attempt, Duty::Withdraw { park: None }, outcome, now, effects),
@@ -205,7 +205,7 @@ impl FlightCore {
         self.longest_request().saturating_add(between)
     }
 
-    /// How long a request lasts at most. A source whose time-out fires late looks at the socket first.
+    /// How long a request lasts at most. A source whose time-out fires late checks the socket for an answer first.
     fn longest_request(&self) -> Duration {
         self.profile.request_timeout.saturating_add(OVERTIME)
     }
@@ -293,7 +293,7 @@ impl FlightCore {
         self.send(attempt, effects)
     }
 
-    /// Withdraws the mark, because nothing was spent.
+    /// Withdraws the mark, because its presentation spent nothing.
     pub(super) fn withdraw(
         &mut self,
         attempt: Attempt,

@@ -37,7 +37,7 @@ impl Equipment {
     }
 }
 
-/// The flight machine. Its contract is the [module](super)'s.
+/// The flight machine. Its contract is that of the [module](super).
 #[derive(Clone, Debug)]
 pub struct Flight {
     core: FlightCore,
@@ -49,7 +49,7 @@ pub struct Flight {
 pub(super) struct FlightCore {
     pub(super) order: Order,
     pub(super) equipment: Arc<Equipment>,
-    /// How the grant is renewed, by the record as it was read last.
+    /// The renewal plan, according to the last read of the record.
     pub(super) plan: RenewalPlan,
     /// The profile that belongs to the plan.
     pub(super) profile: Arc<Profile>,
@@ -126,8 +126,8 @@ impl Flight {
         matches!(self.phase, Phase::Over) && self.core.orphan.is_none() && self.core.unwanted.is_none()
     }
 
-    /// When [`FlightEvent::Tick`] is due. Never further away than the machine's own limits, the longest of which is the
-    /// pause between two attempts to save.
+    /// When [`FlightEvent::Tick`] is due. It is at most one of the machine's own limits away, the longest of which is
+    /// the pause between two attempts to save.
     pub fn next_wake(&self) -> Option<ElapsedTime> {
         let phase = match &self.phase {
             Phase::Pausing { until } | Phase::Repeating { until, .. } => Some(*until),
@@ -267,8 +267,8 @@ impl FlightCore {
         self.write_tombstone(phase, epoch, now, effects)
     }
 
-    /// Ends a flight that waits for no answer of the source. A flight that has written a mark and not sent yet has to
-    /// withdraw it first.
+    /// Ends a flight that has nothing to write and no request in flight. A flight that has written a mark and not sent
+    /// yet has to withdraw the mark first, and goes on.
     pub(super) fn stop_early(&mut self, phase: Phase, reason: Reason, effects: &mut Vec<FlightEffect>) -> Phase {
         let outcome = Outcome::without(Trouble::new(reason));
         match phase {

@@ -14,7 +14,7 @@
 //! only if the record that was read under the claim names the same token endpoint. Any other connection is dropped.
 //!
 //! A flight whose answer was lost presents its token once more by itself, under the same claim. Later presentations are
-//! other flights', which the session begins.
+//! made by other flights, which the session begins.
 //!
 //! # Contract
 //!
@@ -70,33 +70,33 @@ pub struct Order {
     pub adopt: Adopt,
     /// The issuer whose permit is asked for; `None` if the session knows no record.
     pub issuer: Option<Issuer>,
-    /// How the identity is renewed, as far as its session knows. It holds until a record with a grant is read, and for the
-    /// record that a repeatable source's first mint makes.
+    /// The identity's renewal plan, as far as its session knows. It applies until a record with a grant is read, and to
+    /// the record that a repeatable source's first mint makes.
     pub renewal: RenewalPlan,
-    /// The newest generation that the session knows. A token that is minted without a store counts on from it.
+    /// The newest generation that the session knows. A token that is minted without a store gets the next number after it.
     pub known: Generation,
     /// Distinguishes this process's unstored tokens from those of others.
     pub nonce: Nonce,
     /// A mark that the session has seen, and when it first saw it. The marked request began before that time.
     pub doubt: Option<Doubt>,
-    /// Whether callers wait for it.
+    /// Whether callers wait for the flight.
     pub urgency: Urgency,
 }
 
 /// Which stored token makes a flight unnecessary.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Adopt {
-    /// One above the floor, if there is a floor, that is good for at least `margin`.
+    /// A token above the floor, if there is a floor, that is good for at least `margin`.
     Above {
         /// The newest generation that must not be adopted, because it was refused or the session has it already.
         floor: Option<Generation>,
         /// The lifetime that must remain; see [`Validity::is_good`](crate::values::Validity::is_good).
         margin: Duration,
     },
-    /// One that was requested at this time or later, in the same boot, and that is good for at least `margin`. A caller
-    /// insists on a newly minted token, whichever process has it minted.
+    /// A token that was requested after this time, in the same boot, and that is good for at least `margin`. This is
+    /// for a caller that insists on a newly minted token. Any process may have minted it.
     Since {
-        /// When the flight was ordered. No caller that it is for came later.
+        /// When the flight was ordered. None of its callers came later.
         since: Moment,
         /// The lifetime that must remain, as for `Above`.
         margin: Duration,
@@ -161,7 +161,7 @@ impl Default for StoreTimeouts {
 pub enum FlightEvent {
     /// The issuer's permit was granted.
     Permitted(Op),
-    /// The issuer is throttled for this long.
+    /// The issuer's limiter gives out no permits for this long.
     Held(Op, Duration),
     /// No permit can be granted in this process.
     NoPermit(Op),
@@ -197,7 +197,7 @@ pub enum FlightEffect {
         op: Op,
         /// The issuer.
         issuer: Option<Issuer>,
-        /// The place in the queue.
+        /// The urgency, which decides the place in the queue.
         urgency: Urgency,
     },
     /// Return the permit.
@@ -269,12 +269,14 @@ pub enum ConnectFault {
 pub struct TokenRequest {
     /// The refresh token to present; `None` for a repeatable source.
     pub refresh: Option<RefreshToken>,
-    /// The grant it belongs to, read under the claim; `None` for a repeatable source's first mint. An RT goes to this
-    /// grant's token endpoint and nowhere else (law 13).
+    /// The grant it belongs to, read under the claim; `None` for a repeatable source's first mint. A refresh token goes
+    /// to this grant's token endpoint and nowhere else (law 13).
     pub grant: Option<Box<Grant>>,
-    /// Which source this request is for, under which provider's dialect: the grant's own plan, where there is a grant.
+    /// The source that this request is for, and the provider whose dialect it uses. It is the grant's own plan, if
+    /// there is a grant.
     pub renewal: RenewalPlan,
-    /// To be checked immediately before the first byte leaves: past it, report [`NotSent::TooLate`] instead.
+    /// The latest time to send. The source checks it immediately before the first byte leaves, and reports
+    /// [`NotSent::TooLate`] if it has passed.
     ///
     /// [`NotSent::TooLate`]: super::profile::NotSent::TooLate
     pub not_after: ElapsedTime,
@@ -285,11 +287,11 @@ pub struct TokenRequest {
 /// Tokens to revoke.
 #[derive(Clone, Debug)]
 pub struct Revocation {
-    /// Where they belong.
+    /// The issuer, the client and the endpoints of their grant.
     pub binding: Binding,
-    /// Which source revokes them, under which provider's dialect.
+    /// The source that revokes them, and the provider whose dialect it uses.
     pub renewal: RenewalPlan,
-    /// The refresh token. Its end is also that of the access tokens of its grant (RFC 7009, section 2.1).
+    /// The refresh token. Its revocation also ends the access tokens of its grant (RFC 7009, section 2.1).
     pub refresh: Option<RefreshCredential>,
     /// The access token of a grant without a refresh token.
     pub access: Option<AccessToken>,
@@ -298,7 +300,7 @@ pub struct Revocation {
 /// A flight's report to its session.
 #[derive(Clone, Debug)]
 pub enum Report {
-    /// The flight has a result. It comes once for each flight, before any other report.
+    /// The flight has a result. A flight reports this once, before any other report.
     Landed(Landing),
     /// A flight that landed with an unsaved token has saved it, or need not save it any more. The view is of the stored
     /// record.

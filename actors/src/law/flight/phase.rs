@@ -27,7 +27,7 @@ pub(super) enum Phase {
     Connecting { op: Op, claim: HeldClaim, record: Box<Record>, credential: RefreshCredential, earlier: Option<Mark> },
     /// Writes the mark.
     Marking { op: Op, attempt: Attempt },
-    /// Reads again, because the last read is too old to send after it.
+    /// Reads again, because the last read is too old for the request to be sent.
     Verifying { op: Op, attempt: Attempt, asked: ElapsedTime },
     /// Waits for the source. Only the source's report ends this phase.
     Sending { op: Op, attempt: Attempt },
@@ -47,7 +47,7 @@ pub(super) struct HeldClaim {
     pub(super) asked: ElapsedTime,
     /// When it ends unless renewed; `None` for a claim that lasts as long as the process.
     pub(super) until: Option<ElapsedTime>,
-    /// Whether the store reported it lost. It is ended all the same, which tells other flights that this one is over.
+    /// Whether the store reported it lost. It is ended all the same, so that other flights learn that this one is over.
     pub(super) lost: bool,
 }
 
@@ -114,7 +114,7 @@ impl Attempt {
         proves && !self.resent
     }
 
-    /// Whether `record` still holds the refresh token and the mark of this attempt, which `flight` makes.
+    /// Whether `record` still holds the refresh token and the mark of this attempt, which belongs to `flight`.
     pub(super) fn still_marked(&self, record: Option<&Record>, flight: FlightId) -> bool {
         let Some(record) = record.filter(|record| record.epoch == self.epoch) else { return false };
         let parked = |record: &Record| record.grant().map(|grant| grant.parked);

@@ -24,7 +24,7 @@ impl FlightCore {
         now: Now,
         effects: &mut Vec<FlightEffect>,
     ) -> Phase {
-        // The token endpoint's answer without a usable token.
+        // The token endpoint's refusal, if it has answered with one.
         let refusal = match &evidence {
             Evidence::Refused(refused) => Some(refused.clone()),
             _ => None,
@@ -162,14 +162,14 @@ impl FlightCore {
         self.repeated = true;
         match attempt.claim {
             Some(claim) => Phase::Repeating { until: now.elapsed().after(pause), claim, record: attempt.record },
-            // Only a flight with a claim repeats. The session would decide again.
+            // Not reached, because only a flight with a claim repeats. The session would decide again.
             None => self.land(Outcome::Moved, attempt.record.as_deref(), None, effects),
         }
     }
 
     /// The outcome of a presentation whose answer is lost.
     fn in_doubt(&self, mark: &Mark, trouble: Trouble, now: Now) -> Outcome {
-        // The holder of the mark is this flight, which commits nothing more.
+        // The mark belongs to this flight, which will not commit anything.
         match self.resolve(mark, Predecessor::Gone, None, now) {
             Resolution::Refuse => Outcome::LoginRequired(Reason::MaybeConsumed),
             Resolution::Wait(span) => Outcome::Failed(Trouble {
@@ -289,8 +289,9 @@ impl FlightCore {
             && self.ending(current) == ClaimEnding::Abandoned
             && !current.is_some_and(|record| self.is_ours(record))
         {
-            // The record still has this flight's mark, and not its token. So neither a sibling nor an earlier try of this
-            // write has changed it, and only the subject can differ. `obtained` compared it with the record as read before.
+            // The record still has this flight's mark, and not its token. So neither a sibling nor an earlier try of
+            // this write has changed the record, and only the subject can differ. `obtained` compared the subject with
+            // the record that was read before.
             self.revoke(&settlement.attempt, commit.refresh.clone(), effects);
             let (duty, outcome) = (Duty::Park(Parked::SubjectChanged), Outcome::LoginRequired(Reason::SubjectChanged));
             let (since, step) = (self.ops, Step::Resting { until: now.elapsed() });
@@ -392,7 +393,8 @@ impl FlightCore {
         Phase::Settling(Settlement { step: Step::Resting { until }, ..settlement })
     }
 
-    /// Adds this process's nonce to the generation of an unstored token, which tells it from others of the same number.
+    /// Adds this process's nonce to the generation of an unstored token, to distinguish it from other tokens with the
+    /// same number.
     fn unstored(&self, outcome: Outcome) -> Outcome {
         let Outcome::Minted(lease) = outcome else { return outcome };
         Outcome::Minted(Lease::new(LeaseParts {

@@ -80,7 +80,7 @@ impl FlightCore {
         self.final_write(settlement, now, effects)
     }
 
-    /// Waits for the answers to writes that were made before.
+    /// Waits for the answers to earlier writes.
     pub(super) fn await_answers(&self, settlement: Settlement, now: Now) -> Phase {
         Phase::Settling(Settlement { step: Step::Awaiting { until: now.elapsed().after(MAX_SLEEP) }, ..settlement })
     }

@@ -13,7 +13,7 @@ use crate::ports::store::{ClaimAnswer, PendingLogin};
 use crate::values::record::{Prompt, PromptEnd, PromptState};
 use crate::values::{Callback, ElapsedTime, LoginKey, LoginReason, Now, Revision, StoreFault};
 
-/// How often an operation is tried that must not fail lightly, because a person has answered.
+/// How many times an operation is tried after a person has answered. One failure is not enough to waste the answer.
 const MAX_TRIES: u32 = 3;
 
 /// The pause between two tries.
@@ -70,7 +70,7 @@ impl AttemptCore {
                 self.limit = None;
                 self.is_gone(taking, now, out)
             }
-            // It is damaged, so that its code cannot be presented.
+            // The pending login is damaged, so its code cannot be presented.
             Err(StoreFault::Unreadable) if is_latest => {
                 self.limit = None;
                 self.is_gone(Taking { maybe_taken: true, ..taking }, now, out)
@@ -89,7 +89,7 @@ impl AttemptCore {
 
     fn took(&mut self, taking: Taking, pending: Box<PendingLogin>, now: Now, out: &mut Vec<LoginEffect>) -> Phase {
         match taking.callback {
-            // Its tokens would be stored as those of this identity.
+            // The tokens of another identity's login would be stored under this identity.
             Some(_) if pending.identity != self.identity => self.conclude(Err(LoginReason::UnknownLogin), out),
             Some(callback) => {
                 if matches!(self.order.task, LoginTask::Complete(_)) {
@@ -110,13 +110,13 @@ impl AttemptCore {
         match (callback, &self.order.task) {
             (None, _) if maybe_taken => self.end_prompt(key, PromptEnd::Cancelled, LoginReason::Cancelled, now, out),
             (None, _) => self.conclude(Err(LoginReason::Cancelled), out),
-            // An earlier try has taken it, and its content was lost with the answer. The code was not sent.
-            // Or another replica has it, which the record tells.
+            // An earlier try has taken the pending login out, and its content was lost with the store's answer, so the
+            // code was not sent. Or another replica has it, which the record then shows.
             (Some(_), _) if maybe_taken => {
                 self.lost_take = Some(key);
                 Phase::Reading { op: self.load(now, out) }
             }
-            // Another replica has taken it, and redeems it.
+            // Another replica has taken the pending login out, and redeems the answer.
             (Some(_), LoginTask::Ask(_)) => self.look_again(now, out),
             (Some(_), LoginTask::Complete(_)) => self.conclude(Err(LoginReason::UnknownLogin), out),
         }
@@ -249,7 +249,7 @@ impl AttemptCore {
                     // A login or a logout came first. The code is not used.
                     return self.conclude(Err(self.overtaken()), out);
                 }
-                // The answer to another request is being redeemed. It decides what comes of this attempt too.
+                // The answer to another request is being redeemed. Its outcome decides this attempt too.
                 if let Some(held) = self.spend_claim.take() {
                     out.push(LoginEffect::EndClaim(held.claim));
                 }
@@ -264,7 +264,8 @@ impl AttemptCore {
                 let code = Answered { tries: code.tries + 1, ..code };
                 self.note(code, now, out)
             }
-            // Without the note other processes may ask again. The person has answered, so the tokens matter more.
+            // Without the note, other processes may ask again. The code is presented all the same, because the person
+            // has answered.
             Err(_) => self.redeem(Answered { tries: 0, ..code }, out),
         }
     }
@@ -275,7 +276,7 @@ impl AttemptCore {
             return self.conclude(Err(LoginReason::LoggedOut), out);
         }
         if self.newest_epoch > code.pending.epoch {
-            // The note could not be written, and would have been refused.
+            // The note could not be written. The store would have refused it, because the epoch is over.
             return self.conclude(Err(LoginReason::Superseded), out);
         }
         let op = self.next_op();

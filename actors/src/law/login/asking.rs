@@ -12,7 +12,7 @@ use crate::ports::store::{ClaimAnswer, PendingLogin};
 use crate::values::record::{Prompt, PromptEnd, PromptState, Record};
 use crate::values::{ElapsedTime, Epoch, LoginKey, LoginReason, Now, Revision, Scopes, StoreFault, Version};
 
-/// How many times at most an attempt looks again because the record changed before its prompt was written.
+/// How many times an attempt reads the record again because it changed before the prompt was written.
 const MAX_RESTARTS: u32 = 8;
 
 impl AttemptCore {
@@ -39,7 +39,7 @@ impl AttemptCore {
         }
     }
 
-    /// Another process asks. Its prompt is followed through the record, and the claim is asked for again, in case that the
+    /// Another process asks. Its prompt is followed through the record, and the claim is asked for again, in case the
     /// process dies.
     pub(super) fn follow(&mut self, now: Now, out: &mut Vec<LoginEffect>) -> Phase {
         let retry_at = self.soon(self.equipment.timeouts.store_timeout, now);
@@ -56,7 +56,7 @@ impl AttemptCore {
     ) -> Phase {
         self.limit = None;
         let waiting = Phase::Following { retry_at, reading: None };
-        // The next news, or the next try to claim, reads it again.
+        // The record is read again on the next news, or after the next try to claim.
         let Ok(record) = answer else { return waiting };
         self.learn(record, now, out);
         match self.decide(now) {
@@ -98,7 +98,7 @@ impl AttemptCore {
         }
     }
 
-    /// Takes the next step, from the record as it was read last.
+    /// Takes the next step, according to the last read of the record.
     pub(super) fn act(&mut self, now: Now, out: &mut Vec<LoginEffect>) -> Phase {
         let completes = matches!(self.order.task, LoginTask::Complete(_));
         let is_still_open = |key: &LoginKey| self.record.as_ref().is_some_and(|record| is_open(record, *key));
@@ -109,7 +109,7 @@ impl AttemptCore {
             (Decision::Conclude(result), _) => self.conclude(result, out),
             (_, Some(reason)) => self.conclude(Err(reason), out),
             (Decision::Await(until), None) => Phase::Awaiting { until },
-            // Another answer came first, so that of this attempt is not used.
+            // Another answer came first, so the answer of this attempt is not used.
             (_, None) if completes => self.conclude(Err(LoginReason::Superseded), out),
             (Decision::EndStale(prompt), None) => {
                 let op = self.next_store_op(now);
@@ -132,7 +132,7 @@ impl AttemptCore {
         stopping.or(self.cancelled.then_some(LoginReason::Cancelled))
     }
 
-    /// Decides on the next step from the record as it was read last.
+    /// Decides on the next step from the last read of the record.
     pub(super) fn decide(&self, now: Now) -> Decision {
         let (epoch, since) = (self.record.as_ref().map_or(Epoch::default(), |record| record.epoch), self.since);
         if self.logged_out == Some(self.order.epoch) {
@@ -173,7 +173,7 @@ impl AttemptCore {
         self.equipment.limits.redeem.saturating_add(store)
     }
 
-    /// Why an attempt ends whose epoch is over.
+    /// The reason of an attempt that ends because its epoch is over.
     pub(super) fn overtaken(&self) -> LoginReason {
         match self.record.as_ref().and_then(|record| record.grant()) {
             Some(_) => LoginReason::Superseded,
@@ -210,7 +210,7 @@ impl AttemptCore {
         }
     }
 
-    /// The record has changed. It is read again, and the decision is made anew.
+    /// Reads the record again after it has changed, and decides anew.
     fn restart(&mut self, now: Now, out: &mut Vec<LoginEffect>) -> Phase {
         self.restarts += 1;
         if self.restarts > MAX_RESTARTS {
@@ -232,12 +232,12 @@ impl AttemptCore {
             Ok(Some(pending)) if pending.epoch == self.order.epoch => {
                 self.show(Shown { key: prompt.key, pending, expires: prompt.expires }, true, out)
             }
-            // Another process has taken it out, and is about to note that it redeems it.
+            // Another process has taken the pending login out, and is about to note that it redeems the answer.
             Ok(None) if !std::mem::replace(&mut self.awaited_taker, true) => {
                 let bound = self.equipment.limits.spend_wait.saturating_add(self.equipment.timeouts.store_timeout);
                 Phase::Awaiting { until: now.elapsed().after(bound) }
             }
-            // The taker has died, or the pending login is kept no more, or is damaged.
+            // The process that took it out has died, or the pending login has expired or is damaged.
             Ok(_) | Err(StoreFault::Unreadable) => self.prepare(now, out),
             Err(_) => self.conclude(Err(LoginReason::StoreTrouble), out),
         }
@@ -370,8 +370,8 @@ impl AttemptCore {
     }
 }
 
-/// The scopes to ask for. They are those that were asked for and granted before, and those that are needed now. If the
-/// login replaces the grant as a whole, the former ones are left out, unless the wish names none.
+/// The scopes to ask for, which are the ones that were requested and granted before, and the ones that are needed now.
+/// If the login replaces the grant as a whole, the former scopes are left out, unless the wish names none.
 fn scopes_to_ask(grant: Option<(&Scopes, &Scopes)>, wish: &LoginWish) -> Scopes {
     match grant {
         Some((requested, granted)) if wish.extends || wish.scopes.iter().next().is_none() => {

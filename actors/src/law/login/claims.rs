@@ -36,8 +36,8 @@ impl AttemptCore {
         out: &mut Vec<LoginEffect>,
     ) -> Phase {
         let Some(scope) = self.claiming.remove(&op) else { return phase };
-        // An attempt that follows another process asks for the claim again. If the one that comes late were ended, the store
-        // might carry out the end after the next one is granted.
+        // An attempt that follows another process asks for the claim again. It does not end a claim that is granted
+        // late, because the store might carry out that end after it has granted the next one.
         let follows = match phase {
             Phase::Following { .. } => true,
             Phase::Claiming { .. } => self.elsewhere,
@@ -73,7 +73,8 @@ impl AttemptCore {
         }
     }
 
-    /// Ends claims that came too late, or may have come. A claim that is held, or asked for once more, is the same one.
+    /// Ends claims that were granted too late, or may have been granted. A scope that the attempt holds or asks for
+    /// again is left alone, because the store would end that claim too.
     fn end_stray_claims(&mut self, out: &mut Vec<LoginEffect>) {
         let held = [&self.login_claim, &self.spend_claim].map(|held| held.as_ref().map(|held| held.claim.scope));
         let (holder, claiming) = (self.order.attempt.holder(), &self.claiming);
@@ -130,8 +131,8 @@ impl AttemptCore {
         self.ops = ops;
     }
 
-    /// The store has answered a renewal. A claim that is lost is asked for no more. The attempt finishes its work all the same,
-    /// because each of its writes compares what it depends on.
+    /// The store has answered a renewal. A lost claim is not renewed again. The attempt finishes its work all the same,
+    /// because each of its writes is compared with the record.
     pub(super) fn renewed(&mut self, op: Op, answer: Result<Renewed, StoreFault>) {
         for held in self.claims() {
             if held.renewal == Some(op) {

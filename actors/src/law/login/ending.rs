@@ -1,4 +1,4 @@
-//! How an attempt ends without tokens, by itself or from outside.
+//! The end of an attempt without tokens, after a failure or because the host or the session ends it.
 
 use super::LoginEffect;
 use super::machine::AttemptCore;
@@ -7,7 +7,8 @@ use crate::law::ledger::{Change, Changed};
 use crate::values::record::{PromptEnd, PromptState};
 use crate::values::{ElapsedTime, Epoch, LoginKey, LoginReason, Now, StoreFault};
 
-/// How often the end of a request is written. Other processes find out by its expiry otherwise.
+/// How many times the attempt tries to write the end of a request. If all tries fail, other processes learn of the end
+/// when the prompt expires.
 const MAX_END_TRIES: u32 = 3;
 
 impl AttemptCore {
@@ -53,8 +54,8 @@ impl AttemptCore {
         self.conclude(Err(ending.reason), out)
     }
 
-    /// The record has changed before the end of the request could be noted. A login or a logout of another process outranks
-    /// a request without an answer, or with one that was not used.
+    /// The record has changed before the end of the request could be noted. If the request had no answer, or the answer
+    /// was not used, a login or logout of another process decides the result.
     fn end_overtaken(&mut self, ending: Ending, now: Now, out: &mut Vec<LoginEffect>) -> Phase {
         let record = self.record.as_deref();
         let moved = record.is_some_and(|record| record.epoch != self.order.epoch);
@@ -70,7 +71,7 @@ impl AttemptCore {
         }
     }
 
-    /// The host or the person cancels. A code that is being presented is not called back.
+    /// The host or the person cancels. A redemption that has begun goes on.
     pub(super) fn cancel(&mut self, phase: Phase, now: Now, out: &mut Vec<LoginEffect>) -> Phase {
         match phase {
             Phase::Open(open) => {
@@ -81,7 +82,7 @@ impl AttemptCore {
                 self.cancelled = true;
                 self.take(shown.key, None, now, out)
             }
-            // The prompt may be written already, so it is ended when that is known.
+            // The prompt may be written already. It is ended once the store has answered.
             phase @ Phase::Asking { .. } => {
                 self.cancelled = true;
                 phase

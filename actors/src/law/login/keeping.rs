@@ -1,4 +1,4 @@
-//! Storing what a login obtained (laws 12, 20 and 21).
+//! Stores the tokens of a login (laws 12, 20 and 21).
 
 use super::machine::AttemptCore;
 use super::phase::{KeepStep, Keeping, Phase};
@@ -67,12 +67,13 @@ impl AttemptCore {
         Phase::Keeping(Keeping { step: KeepStep::Reserving { op, limit }, ..keeping })
     }
 
-    /// Whether the session was logged out of the epoch that the login is to replace, or of the one that it is served in.
+    /// Whether the session was logged out of the epoch that the login is to replace, or of the next one, in which its
+    /// unstored lease is served.
     fn is_logged_out(&self, keeping: &Keeping) -> bool {
         self.logged_out.is_some_and(|epoch| epoch == keeping.epoch || epoch == keeping.epoch.next())
     }
 
-    /// The session was logged out meanwhile. The tombstone is the session's to write. The new tokens go.
+    /// The session was logged out meanwhile, and writes the tombstone itself. The new tokens are revoked.
     fn drop_logged_out(&mut self, login: &Login, out: &mut Vec<LoginEffect>) -> Phase {
         self.revoke(login, out);
         self.conclude(Err(LoginReason::LoggedOut), out)
@@ -102,7 +103,7 @@ impl AttemptCore {
         }
         match answer {
             Ok(Reservation::Reserved) => self.write(keeping, now, out),
-            // Two owners of one refresh token would end it for both. The other one keeps it.
+            // Two identities with the same refresh token would end it for each other. The other identity keeps it.
             Ok(Reservation::HeldBy(_)) => {
                 self.end_prompt(keeping.key, PromptEnd::Failed, LoginReason::HeldElsewhere, now, out)
             }
@@ -119,7 +120,7 @@ impl AttemptCore {
         out: &mut Vec<LoginEffect>,
     ) -> Phase {
         if op <= keeping.since {
-            // A late answer to the note, or to another write before.
+            // A late answer to the note, or to another earlier write.
             return Phase::Keeping(keeping);
         }
         // A success of any try counts, and a failure only of the latest.
@@ -129,7 +130,7 @@ impl AttemptCore {
                 self.learn(Some(after), now, out);
                 self.conclude(Ok(()), out)
             }
-            // The record is damaged, so that there is nothing to compare.
+            // The record is damaged, so there is nothing to compare the login with.
             Ok(Changed::Conflict { why: Conflict::Moved, current: None }) | Err(StoreFault::Unreadable)
                 if is_latest && self.unreadable && keeping.login.begun_on.is_some() =>
             {
@@ -148,7 +149,7 @@ impl AttemptCore {
         }
     }
 
-    /// The login does not apply to the record as it is now.
+    /// The store has refused the login, because it does not fit the current record.
     fn overtaken_by(&mut self, keeping: Keeping, why: Conflict, now: Now, out: &mut Vec<LoginEffect>) -> Phase {
         let reason = match (why, self.record.as_deref()) {
             // An earlier try succeeded after all.
@@ -158,7 +159,7 @@ impl AttemptCore {
                 self.revoke(&keeping.login, out);
                 LoginReason::SubjectChanged
             }
-            // After a logout a revocation is always right. After a login it could end that one too.
+            // After a logout the new tokens may always be revoked. After another login, a revocation could end its tokens too.
             (Conflict::Moved, Some(Record { content: Content::Tombstone, .. })) => {
                 self.revoke(&keeping.login, out);
                 return self.conclude(Err(LoginReason::LoggedOut), out);
@@ -175,7 +176,7 @@ impl AttemptCore {
             return self.drop_logged_out(&keeping.login, out);
         }
         if !keeping.concluded && self.is_anothers(&keeping.login) {
-            // The store would refuse it, and nothing of another person's is served meanwhile (law 20).
+            // The store would refuse the login, and no token of another person is served meanwhile (law 20).
             return self.overtaken_by(keeping, Conflict::OtherSubject, now, out);
         }
         if !std::mem::replace(&mut keeping.concluded, true) {
@@ -184,7 +185,7 @@ impl AttemptCore {
         }
         keeping.failures += 1;
         let timeouts = &self.equipment.timeouts;
-        // A later write would not be answered before the process ends.
+        // The time of the last write. A later one would not be answered before the process ends.
         let last = self.closing.map(|closing| closing.before(timeouts.store_timeout));
         if last.is_some_and(|last| last <= now.elapsed()) {
             if !keeping.maybe_stored {
@@ -204,7 +205,7 @@ impl AttemptCore {
         Phase::Keeping(Keeping { step: KeepStep::Resting { until }, ..keeping })
     }
 
-    /// Whether the login is another person's than the one who is signed in, by the record as it was read last.
+    /// Whether the login belongs to another person than the one who is signed in, according to the last read of the record.
     fn is_anothers(&self, login: &Login) -> bool {
         let permits = |record: &Record| login.begun_on.map(|begun_on| begun_on.permits(record, login));
         self.record.as_deref().and_then(permits) == Some(Err(Conflict::OtherSubject))
@@ -221,7 +222,7 @@ impl AttemptCore {
         }
     }
 
-    /// The lease of a login that is not stored. It counts on from the newest generation that this process knows.
+    /// The lease of a login that is not stored. Its number follows the newest one that this process knows.
     fn unstored_lease(&self, keeping: &Keeping) -> Option<Lease> {
         let Keeping { login, epoch, .. } = keeping;
         let access = login.access.as_ref()?;
@@ -239,7 +240,7 @@ impl AttemptCore {
 
     fn revoke(&self, login: &Login, out: &mut Vec<LoginEffect>) {
         let (binding, renewal, refresh) = (login.binding.clone(), login.renewal.clone(), login.refresh.clone());
-        // Only an access token without a refresh token is revoked itself.
+        // The access token itself is revoked only if there is no refresh token.
         let access = login.access.as_ref().filter(|_| refresh.is_none()).map(|access| access.token.clone());
         out.push(LoginEffect::Revoke(Box::new(Revocation { binding, renewal, refresh, access })));
     }

@@ -16,7 +16,7 @@ use crate::values::{
     AttemptId, ElapsedTime, Epoch, Lease, LoginKey, LoginReason, MAX_SLEEP, Now, Revision, ServerIdentity, StoreFault,
 };
 
-/// The attempt machine. Its contract is the [module](super)'s.
+/// The attempt machine. Its contract is that of the [module](super).
 #[derive(Clone, Debug)]
 pub struct LoginAttempt {
     core: AttemptCore,
@@ -38,7 +38,8 @@ pub(super) struct AttemptCore {
     pub(super) claiming: BTreeMap<Op, ClaimScope>,
     /// Claims that the store may have granted, and that the attempt does not use. They are ended.
     pub(super) stray: BTreeSet<ClaimScope>,
-    /// The record's revision at the first read. Ends of prompts that were written later answer this attempt too.
+    /// The record's revision at the first read. If a prompt has ended at a later revision, its end is this attempt's
+    /// result too.
     pub(super) since: Option<Revision>,
     /// The record as it was read or written last; `None` if there is none.
     pub(super) record: Option<Box<Record>>,
@@ -53,7 +54,7 @@ pub(super) struct AttemptCore {
     pub(super) logged_out: Option<Epoch>,
     /// The newest epoch that the session knows.
     pub(super) newest_epoch: Epoch,
-    /// The request whose pending login this attempt may have taken, without its content.
+    /// The request whose pending login this attempt may have taken out, although the store's answer with its content was lost.
     pub(super) lost_take: Option<LoginKey>,
     /// The time until which the process waits for the attempt, once it stops.
     pub(super) closing: Option<ElapsedTime>,
@@ -67,7 +68,7 @@ pub(super) struct AttemptCore {
     missed_news: bool,
     /// The request that this attempt has shown last.
     pub(super) request: Option<LoginKey>,
-    /// Whether the taker of a pending login was waited for.
+    /// Whether the attempt has waited for another process that had taken a pending login out.
     pub(super) awaited_taker: bool,
     concluded: bool,
 }
@@ -271,7 +272,8 @@ impl AttemptCore {
             Phase::Open(open) => self.open_tick(open, now, out),
             Phase::Taking(taking) => self.take_tick(taking, now, out),
             Phase::ClaimingSpend { step, code, until } => self.spend_tick(step, code, until, now, out),
-            // The note is written again. It fails if the epoch is over by now, and others wait from now on.
+            // The note is written again. The write fails if the epoch is over by now. Otherwise other processes count
+            // their wait from the new note.
             Phase::Pausing { until, code } if until <= now.elapsed() => self.note(code, now, out),
             Phase::Keeping(keeping) => self.keep_tick(keeping, now, out),
             phase => phase,
@@ -320,8 +322,8 @@ impl AttemptCore {
         op
     }
 
-    /// Reads the record again after news. A phase that does something else hears of them when it has to wait, because
-    /// nothing else would tell it of this write.
+    /// Reads the record again after news of a write, if the phase is a waiting one. In another phase the news is kept
+    /// until the attempt waits, because no later event would report this write.
     fn hear_news(&mut self, phase: Phase, now: Now, out: &mut Vec<LoginEffect>) -> Phase {
         match phase {
             phase if !self.missed_news => phase,
@@ -361,12 +363,12 @@ impl AttemptCore {
 
     // The end.
 
-    /// Ends the attempt with its result. The claims end first, so that a caller that asks again finds them free. An attempt
-    /// that has concluded with an unstored login need not store it any more.
+    /// Ends the attempt with its result. The claims end first, so that a caller that asks again finds them free. An
+    /// attempt that had already concluded with an unstored login reports that it is settled.
     pub(super) fn conclude(&mut self, result: Result<(), LoginReason>, out: &mut Vec<LoginEffect>) -> Phase {
         self.end_claims(out);
         if let (Err(LoginReason::Superseded | LoginReason::LoggedOut), Some(key)) = (result, self.request) {
-            // The session that it was to replace is over, so that no answer can count any more.
+            // The epoch that the login was to replace is over, so an answer to this request cannot count any more.
             out.push(LoginEffect::Discard(key));
         }
         if self.concluded {

@@ -8,20 +8,21 @@
 //!   └ contended: follow the prompt of the process that asks
 //! ```
 //!
-//! Processes and replicas agree through the record's [`Prompt`](crate::values::record::Prompt). The login claim makes sure that one prompt is open at a
-//! time, and ends with its process, so that another one takes the prompt over with the same address. The pending login
-//! in the store is taken out by the one that presents its code, so a code is presented once (law 19).
+//! Processes and replicas agree through the record's [`Prompt`](crate::values::record::Prompt). The login claim makes
+//! sure that only one prompt is open at a time. The claim ends with its process, and another process then takes the
+//! prompt over and shows the same address. A process takes the pending login out of the store before it presents the
+//! code, so a code is presented once (law 19).
 //!
 //! An answer that arrives in another replica begins an attempt there, which starts at *take*.
 //!
 //! # Contract
 //!
-//! That of a [flight](super::flight): [`LoginAttempt::start`] gives the first effects, each completion goes to
-//! [`LoginAttempt::handle`] with the `op` of its effect, a driver carries the effects out in order and never waits for one
-//! before it starts the next, calls `handle` with [`LoginEvent::Tick`] at [`LoginAttempt::next_wake`], and drops the machine
-//! when [`LoginAttempt::is_over`].
+//! The contract is that of a [flight](super::flight). [`LoginAttempt::start`] gives the first effects, and each
+//! completion goes to [`LoginAttempt::handle`] with the `op` of its effect. A driver carries the effects out in order
+//! and never waits for one before it starts the next. It calls `handle` with [`LoginEvent::Tick`] at
+//! [`LoginAttempt::next_wake`], and drops the machine when [`LoginAttempt::is_over`].
 //!
-//! A redemption that was sent is never dropped, also if the callers, the actor or the session end. Dropping a machine
+//! A redemption that was sent is never dropped, even if the callers, the actor or the session end. Dropping a machine
 //! before it is over is a crash. Its claims end or run out, and its prompt stays.
 
 mod answering;
@@ -56,7 +57,7 @@ pub struct LoginOrder {
     pub epoch: Epoch,
     /// The task.
     pub task: LoginTask,
-    /// The newest generation that the session knows. A lease that is served before it is stored counts on from it.
+    /// The newest generation that the session knows. A lease that is served before it is stored gets the next number after it.
     pub known: Generation,
     /// Distinguishes this process's unstored tokens from those of others.
     pub nonce: Nonce,
@@ -74,7 +75,8 @@ pub enum LoginTask {
 /// A wish to sign in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LoginWish {
-    /// The scopes that are needed. Those of the grant are asked for too if the login extends it, or if none are named here.
+    /// The scopes that are needed. The grant's scopes are asked for too if the login extends the grant, or if none are
+    /// named here.
     pub scopes: Scopes,
     /// How to ask.
     pub method: LoginMethod,
@@ -84,7 +86,7 @@ pub struct LoginWish {
     pub extends: bool,
 }
 
-/// The settings that all attempts of a process share. Defaults in parentheses.
+/// The settings that all attempts of a process share.
 #[derive(Clone, Debug)]
 pub struct LoginEquipment {
     /// How long an attempt waits for the store.
@@ -107,7 +109,7 @@ pub struct LoginLimits {
     /// How long an attempt follows the prompt of another process, before it gives up (20 min).
     pub follow: Duration,
     /// How long an attempt waits for the right to spend the refresh token that its login replaces (10 s). After that it
-    /// presents the code all the same, because codes live shortly.
+    /// presents the code all the same, because a code expires soon.
     pub spend_wait: Duration,
     /// The time-out of a redemption, from the first byte sent to the last one read (60 s).
     pub redeem: Duration,
@@ -137,7 +139,7 @@ pub enum LoginEvent {
     Loaded(Op, Result<Option<Box<Record>>, StoreFault>),
     /// The source has prepared the request, or cannot.
     Prepared(Op, Result<Prepared, LoginReason>),
-    /// The pending login was put, or not.
+    /// The pending login was stored, or not.
     Put(Op, Result<(), StoreFault>),
     /// A look at a pending login is done.
     Peeked(Op, Result<Option<Box<PendingLogin>>, StoreFault>),
@@ -155,8 +157,8 @@ pub enum LoginEvent {
     Reserved(Op, Result<Reservation, StoreFault>),
     /// A write is done.
     Changed(Op, Result<Changed, StoreFault>),
-    /// A person's answer has arrived. It is taken if it answers the request that this attempt shows, and ignored otherwise.
-    /// Answers to other requests are for an attempt of their own, with [`LoginTask::Complete`].
+    /// A person's answer has arrived. It is taken if it answers the request that this attempt shows, and ignored
+    /// otherwise. An answer to another request needs its own attempt, with [`LoginTask::Complete`].
     Callback(Callback),
     /// More scopes are needed. They are asked for if the request is not prepared yet.
     Widen(Scopes),
@@ -202,13 +204,13 @@ pub enum LoginEffect {
     Load(Op),
     /// Prepare the request to the person.
     Prepare(Op, Box<Preparation>),
-    /// Keep the pending login.
+    /// Store the pending login.
     Put(Op, LoginKey, Box<PendingLogin>),
     /// Look at a pending login.
     Peek(Op, LoginKey),
-    /// Take a pending login out.
+    /// Take out a pending login.
     Take(Op, LoginKey),
-    /// Take a pending login out that is not used. There is no completion.
+    /// Take out a pending login that will not be used. There is no completion.
     Discard(LoginKey),
     /// Get ready to show the request of a pending login.
     Show(Op, Box<PendingLogin>),
@@ -231,7 +233,7 @@ pub enum LoginEffect {
 /// An attempt's report to its session.
 #[derive(Clone, Debug)]
 pub enum LoginReport {
-    /// The record as the attempt has read it. The session may not have heard of it yet.
+    /// The record as the attempt has read or written it. The session may not know this version yet.
     Seen(Box<View>),
     /// The request is to be shown.
     Offered(LoginKey, Box<LoginOffer>),
@@ -239,12 +241,12 @@ pub enum LoginReport {
     Elsewhere,
     /// An answer is being redeemed. Until the attempt concludes, callers wait, and nothing of the old grant is presented.
     Arriving,
-    /// The attempt has its result. It comes once for each attempt.
+    /// The attempt has its result. An attempt reports this once.
     Concluded(Box<LoginConclusion>),
     /// An attempt that concluded with an unstored login has stored it, or need not store it any more.
     Settled(Box<View>),
-    /// The process stops, and the tokens of this login could not be stored, as far as is known. They were revoked as far as
-    /// possible, unless a write without an answer may have stored them.
+    /// The process stops, and no write of this login's tokens is known to have succeeded. The tokens were revoked as
+    /// far as possible, unless an unanswered write may have stored them.
     Lost,
 }
 
@@ -253,8 +255,8 @@ pub enum LoginReport {
 pub struct LoginConclusion {
     /// Whether the login was installed, or the reason why not.
     pub result: Result<(), LoginReason>,
-    /// The record as the attempt knows it last; `None` if it read none.
+    /// The last record that the attempt read or wrote; `None` if it read none.
     pub view: Option<Box<View>>,
-    /// The login's lease, if the login is not stored yet. The attempt goes on to store it (law 21).
+    /// The login's lease, if the login is not stored yet. The attempt then goes on until it has stored the login (law 21).
     pub unstored: Option<Lease>,
 }

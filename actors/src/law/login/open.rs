@@ -34,7 +34,8 @@ impl AttemptCore {
     ) -> Phase {
         match answer {
             Ok(offer) => {
-                // On a host whose clock is behind, the request of another one does not last longer than one of its own.
+                // If this host's clock is behind, the request of another host seems to last longer. It is shown no
+                // longer than one of this host.
                 let left = shown.expires.since(now.moment.wall).min(self.equipment.limits.prompt);
                 let until = now.elapsed().after(left);
                 let polling = match &offer.prompt {
@@ -46,7 +47,7 @@ impl AttemptCore {
                 out.push(LoginEffect::Report(LoginReport::Offered(shown.key, Box::new(offer))));
                 Phase::Open(Open { shown, until, reading: None, polling, leaving: None })
             }
-            // The answer to the other process's request cannot arrive here.
+            // An answer to the other process's request cannot arrive at this process.
             Err(_) if taken_over => self.prepare(now, out),
             Err(reason) => {
                 out.push(LoginEffect::Discard(shown.key));
@@ -55,8 +56,9 @@ impl AttemptCore {
         }
     }
 
-    /// An answer has arrived. Only the request that is shown, or about to be, takes it, and only its own. One whose time-out is
-    /// being noted takes it too, because a late answer counts, and none but this attempt gets it.
+    /// An answer has arrived. It is taken if it belongs to the request that is shown or about to be shown. It is also
+    /// taken while the time-out of its request is being noted, because a late answer counts, and only this attempt gets
+    /// it.
     pub(super) fn called_back(
         &mut self,
         phase: Phase,
@@ -89,7 +91,7 @@ impl AttemptCore {
         let open = Open { reading: None, ..open };
         let record = match answer {
             Ok(record) => record,
-            // A login that replaces the damaged record is news.
+            // The store will report a login that replaces the damaged record.
             Err(StoreFault::Unreadable) => return Phase::Open(open),
             Err(_) => {
                 let again = self.soon(self.equipment.timeouts.store_timeout, now);
@@ -110,7 +112,7 @@ impl AttemptCore {
             return Phase::Open(open);
         }
         if open.until <= now.elapsed() || open.shown.expires <= now.moment.wall {
-            // The pending login stays until the store drops it, so that a late answer counts.
+            // The pending login stays until it expires in the store, so that a late answer counts.
             return self.leave(open, Leaving::TimedOut, now, out);
         }
         let is_due = |step: Option<Repeat>| matches!(step, Some(Repeat::At(at)) if at <= now.elapsed());
@@ -152,7 +154,7 @@ impl AttemptCore {
         }
     }
 
-    /// Ends the open request. A poll in flight is waited for, because it may bring the tokens.
+    /// Ends the open request. If a poll is in flight, waits for its answer first, because it may bring the tokens.
     pub(super) fn leave(&mut self, open: Open, why: Leaving, now: Now, out: &mut Vec<LoginEffect>) -> Phase {
         if matches!(open.polling, Some(Polling { step: Repeat::Waiting(_), .. })) {
             return Phase::Open(Open { leaving: Some(why), ..open });
@@ -172,14 +174,15 @@ impl AttemptCore {
     fn leave_overtaken(&mut self, now: Now, out: &mut Vec<LoginEffect>) -> Phase {
         match self.decide(now) {
             Decision::TakeOver(_) | Decision::Ask => {
-                // It is asked for again, and not ended before, because the store may carry out the end after the new claim.
+                // The claim is asked for again without ending it first, because the store may carry out the end after
+                // it has granted the new claim.
                 if self.login_claim.take().is_some() {
                     self.stray.insert(ClaimScope::Login);
                 }
                 self.claim_login(now, out)
             }
             Decision::Await(_) => {
-                // An answer to this request is none of this attempt's any more.
+                // An answer is being redeemed elsewhere, so this attempt takes none any more.
                 self.elsewhere = true;
                 out.push(LoginEffect::Report(LoginReport::Elsewhere));
                 self.act(now, out)

@@ -1,4 +1,4 @@
-//! The phases of an attempt. Each carries what only it needs.
+//! The phases of an attempt. Each carries the data that only it needs.
 
 use std::time::Duration;
 
@@ -26,15 +26,15 @@ pub(super) enum Phase {
     Peeking { op: Op, prompt: Box<Prompt> },
     /// Waits for the source.
     Preparing { op: Op },
-    /// Puts the pending login.
+    /// Stores the pending login.
     Putting { op: Op, prepared: Prepared, pending: Box<PendingLogin> },
     /// Writes the prompt.
     Asking { op: Op, prepared: Prepared, pending: Box<PendingLogin> },
-    /// Gets ready to show the request. `taken_over` is set if another process has asked.
+    /// Gets ready to show the request. `taken_over` is set if another process or attempt has written its prompt.
     Showing { op: Op, shown: Shown, taken_over: bool },
     /// Waits for the person.
     Open(Open),
-    /// Takes the pending login out. Without a callback it is being cancelled.
+    /// Takes the pending login out. Without a callback the request is being cancelled.
     Taking(Taking),
     /// Waits for the source's judgement of the answer.
     Judging { op: Op, pending: Box<PendingLogin>, key: LoginKey },
@@ -44,7 +44,7 @@ pub(super) enum Phase {
     Noting { op: Op, code: Answered },
     /// The code was sent, or is about to be.
     Redeeming { op: Op, code: Answered },
-    /// Waits before it presents a code again that was not sent.
+    /// Waits before it tries again to send a code that was not sent.
     Pausing { until: ElapsedTime, code: Answered },
     /// Stores the login.
     Keeping(Keeping),
@@ -69,7 +69,7 @@ pub(super) struct Open {
     pub(super) shown: Shown,
     /// When the request expires, by elapsed time.
     pub(super) until: ElapsedTime,
-    /// The read in flight after news, or the time of the next one after it has failed.
+    /// The read in flight after news, or the time of the next read after a failed one.
     pub(super) reading: Option<Repeat>,
     /// The polls of a device login.
     pub(super) polling: Option<Polling>,
@@ -112,7 +112,7 @@ pub(super) struct Taking {
     /// The answer; `None` if the request is being cancelled.
     pub(super) callback: Option<Callback>,
     pub(super) tries: u32,
-    /// Whether an earlier try may have taken it.
+    /// Whether an earlier try may have taken the pending login out.
     pub(super) maybe_taken: bool,
     /// Earlier tries that have no answer yet.
     pub(super) unanswered: Vec<Op>,
@@ -123,7 +123,7 @@ pub(super) enum TakeStep {
     Asked(Op),
     /// Tries again at this time.
     Resting(ElapsedTime),
-    /// It is not there any more. An earlier try may have it, and is waited for until this time.
+    /// The pending login is gone. An earlier, unanswered try may have it, and is waited for until this time.
     Gone(ElapsedTime),
 }
 
@@ -133,9 +133,9 @@ pub(super) struct Answered {
     pub(super) key: LoginKey,
     pub(super) pending: Box<PendingLogin>,
     pub(super) code: AuthorizationCode,
-    /// How often the note of it could not be written.
+    /// How many tries to write the note have failed.
     pub(super) tries: u32,
-    /// How often it could not be sent.
+    /// How many times the source could not send the code.
     pub(super) unsent: u32,
 }
 
@@ -153,13 +153,14 @@ pub(super) struct Keeping {
     pub(super) key: LoginKey,
     /// The epoch that the login is to replace.
     pub(super) epoch: Epoch,
-    /// The latest operation before the first one that stores the login. Answers to earlier ones are none of this phase.
+    /// The latest operation before the first one that stores the login. Answers to earlier operations do not belong to
+    /// this phase.
     pub(super) since: Op,
     pub(super) step: KeepStep,
     pub(super) failures: u32,
     /// Whether the callers have been answered with the unstored lease.
     pub(super) concluded: bool,
-    /// Whether a write has no answer, so that the login may be stored.
+    /// Whether a write was not answered, so that the login may be stored.
     pub(super) maybe_stored: bool,
 }
 
@@ -192,7 +193,7 @@ pub(super) struct HeldClaim {
     pub(super) asked: ElapsedTime,
     /// The renewal in flight.
     pub(super) renewal: Option<Op>,
-    /// Whether a renewal has found it lost.
+    /// Whether the store has reported the claim lost.
     pub(super) lost: bool,
 }
 
@@ -206,7 +207,7 @@ impl HeldClaim {
 /// The next step after the record was read.
 #[derive(Clone, Debug)]
 pub(super) enum Decision {
-    /// The session has changed, or the question was answered.
+    /// A login or a logout has begun a new epoch, or another attempt's prompt has ended.
     Conclude(Result<(), LoginReason>),
     /// An answer is being redeemed, until this time at the latest.
     Await(ElapsedTime),
