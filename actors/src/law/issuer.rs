@@ -5,7 +5,7 @@
 //! are served in the order of arrival. While the issuer throttles (`Retry-After`), no permit is granted and no request
 //! is queued. Every ask is answered with [`IssuerEffect::Hold`].
 //!
-//! An ask after a resume is eligible from a random instant, and is never granted before, even if the limiter is idle.
+//! An ask after a resume is eligible from a random instant, and is never granted earlier, even if the limiter is idle.
 //! Other processes and hosts woke up too, and this limiter does not see their requests.
 //!
 //! All processes that share a store share the throttle. The driver stores the [`Cooldown`] that
@@ -41,8 +41,8 @@ pub struct IssuerPolicy {
     pub resume_spread: Duration,
     /// The longest `Retry-After` that is honoured (1 h).
     pub max_retry_after: Duration,
-    /// How long an ask waits for its turn (2 min). It is then held for a short time, so that no request hangs if
-    /// permits come back slowly. For an ask after a resume, the time counts from the ask's random instant.
+    /// How long an ask waits for its turn (2 min). It is then answered with a hold, so that no request hangs if permits
+    /// come back slowly. For an ask after a resume, the time counts from the ask's random instant.
     pub timeout: Duration,
 }
 
@@ -70,7 +70,7 @@ impl IssuerPolicy {
     }
 
     /// The cool-down to store at `now` for a throttle until `until`, in place of `stored`. `None` if less than a second
-    /// is left of it, or if `stored` ends as late, to the second.
+    /// of the throttle is left, or if it does not last at least a second longer than `stored`.
     pub fn cooldown_to_store(&self, until: ElapsedTime, stored: Option<&Cooldown>, now: &Moment) -> Option<Cooldown> {
         let span = until.since(now.elapsed).min(self.max_retry_after);
         let left = stored.and_then(|stored| stored.left(now, self.max_retry_after)).unwrap_or_default();
@@ -84,13 +84,13 @@ const MIN_STORED: Duration = Duration::from_secs(1);
 /// An event for a limiter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum IssuerEvent {
-    /// A flight asks for a permit for one request. An ask that is known already changes nothing.
+    /// A flight asks for a permit for one request. A repeated ask with the same id changes nothing.
     Ask(AskId, Urgency),
-    /// The ask is withdrawn, or its flight broke off and its permit is free.
+    /// The ask is withdrawn, or its flight has ended without returning its permit.
     Gone(AskId),
     /// The permit comes back, with the issuer's `Retry-After`. A permit that is not out changes nothing.
     Returned(AskId, Option<Duration>),
-    /// A throttle until then became known elsewhere. It is capped like all throttles.
+    /// Another process reports a throttle until this time. It is capped like all throttles.
     Throttled(ElapsedTime),
     /// The time that [`IssuerLimiter::next_wake`] returned has come.
     Tick,
@@ -114,7 +114,7 @@ pub struct LimiterResidue {
     pub out: BTreeSet<AskId>,
 }
 
-/// The limiter of one issuer. Its contract is the [module](self)'s.
+/// The limiter of one issuer. Its contract is that of the [module](self).
 #[derive(Clone, Debug)]
 pub struct IssuerLimiter {
     policy: IssuerPolicy,
@@ -254,7 +254,7 @@ impl IssuerLimiter {
         self.out.len() < self.policy.max_concurrent.max(1)
     }
 
-    /// The first ask of each class, the most urgent class first. It is also the first of its class to time out.
+    /// The first ask of each class, the most urgent class first. Each is also the first of its class to time out.
     fn heads(&self) -> impl Iterator<Item = (Turn, AskId)> {
         [Urgency::Callers, Urgency::Background, Urgency::AfterResume].into_iter().filter_map(|urgency| {
             let start = Turn { urgency, from: ElapsedTime::default(), number: 0 };

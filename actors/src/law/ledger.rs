@@ -24,8 +24,8 @@ use crate::values::{
 /// One write to an identity's record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
-    /// Marks the refresh token as being presented, before it is sent. Compares the whole version, because after any
-    /// other write the flight must decide again.
+    /// Marks the refresh token as being presented, before it is sent. Compares the whole version, because the flight
+    /// must decide again after any other write.
     Mark {
         /// The version the flight decided from.
         expected: Version,
@@ -33,7 +33,8 @@ pub enum Change {
         mark: Mark,
     },
     /// Replaces a flight's own mark with the mark before it, because its presentation spent nothing. Compares epoch and
-    /// token. It also writes if the mark is not there, so that a mark whose write is still in flight no longer applies.
+    /// token. It writes even if the mark is not there, so that the flight's own mark, whose write may still be in
+    /// flight, no longer applies.
     Withdraw {
         /// The flight's epoch.
         epoch: Epoch,
@@ -43,7 +44,7 @@ pub enum Change {
         sent: KeyedDigest,
         /// The mark that the flight had replaced with its own.
         earlier: Option<Mark>,
-        /// The reason to park the grant in the same write, if any.
+        /// The reason to park the grant in the same write, if it is to be parked.
         park: Option<Parked>,
     },
     /// Stores the tokens that a flight obtained. Compares the epoch, the token that was sent and the token number, but
@@ -56,8 +57,8 @@ pub enum Change {
         /// The token that was refused.
         sent: KeyedDigest,
     },
-    /// Removes the access token of a grant that has ended, because its resource refused it. No flight will replace it, and
-    /// other processes would go on handing it out. Compares the epoch and the token's number.
+    /// Removes the access token of a grant that has ended, because its resource refused it. No flight will replace it,
+    /// and other processes would continue to hand it out. Compares the epoch and the token's number.
     Discard {
         /// The epoch of the grant.
         epoch: Epoch,
@@ -88,16 +89,16 @@ pub enum Change {
         /// How the grant is renewed from now on.
         renewal: RenewalPlan,
     },
-    /// Takes a grant back that was parked for this reason. Compares the epoch. Nothing was replaced meanwhile, because a
-    /// login begins another epoch.
+    /// Ends the parking of a grant that was parked for this reason. Compares the epoch. The grant is still the same,
+    /// because a login would have begun another epoch.
     Unpark {
         /// The epoch of the grant.
         epoch: Epoch,
         /// The reason.
         why: Parked,
     },
-    /// Notes that a person is asked to sign in. Compares the whole version, because after any other write the attempt must
-    /// look again. The version of an identity without a record is the default.
+    /// Notes that a person is asked to sign in. Compares the whole version, because the attempt must read again after
+    /// any other write. The version of an identity without a record is the default.
     Prompt {
         /// The version the attempt decided from.
         expected: Version,
@@ -123,8 +124,8 @@ pub enum Change {
         /// When it ended.
         at: Moment,
     },
-    /// Installs a login over any record, or over what it was begun on, and begins a new epoch, unless its refresh token
-    /// must not be used.
+    /// Installs a login, and begins a new epoch, unless its refresh token must not be used. It replaces any record, or
+    /// only the session that the login was begun on.
     Install(Box<Login>),
     /// Replaces the grant with a tombstone, and begins a new epoch. Compares the epoch, so that a late logout never
     /// deletes the tokens of a newer login.
@@ -141,11 +142,11 @@ pub struct Commit {
     pub epoch: Epoch,
     /// The refresh token it presented; `None` for a repeatable source.
     pub sent: Option<KeyedDigest>,
-    /// Whether that token had been presented before, and the answer was lost.
+    /// Whether that token had been presented before, and that answer was lost.
     pub repeated: bool,
     /// The access token, with the number reserved for it.
     pub access: Access,
-    /// The new refresh token; `None`, or the one that was sent, keeps the old one (RFC 6749 section 6).
+    /// The new refresh token. `None` keeps the old one, and so does the token that was sent (RFC 6749 section 6).
     pub refresh: Option<RefreshCredential>,
     /// The scopes granted; `None` leaves them as they are.
     pub granted: Option<Scopes>,
@@ -172,7 +173,7 @@ pub struct Login {
     pub subject: Option<Subject>,
     /// The key the tokens are bound to, if they are.
     pub dpop_key: Option<DpopKey>,
-    /// Which source renews it, under which provider's profile.
+    /// The source that renews it, and the provider whose profile applies.
     pub renewal: RenewalPlan,
     /// The refresh token, if one was issued.
     pub refresh: Option<RefreshCredential>,
@@ -180,7 +181,7 @@ pub struct Login {
     pub access: Option<LoginAccess>,
     /// When the login was completed.
     pub at: Moment,
-    /// The session that it is to replace. `None` replaces any, as an import does.
+    /// The session that it is to replace. `None` replaces any session, as an import does.
     pub begun_on: Option<BegunOn>,
 }
 
@@ -204,11 +205,11 @@ pub enum Conflict {
     Refused,
     /// The refresh token to install was replaced by a newer one.
     Replaced,
-    /// The refresh token to install is dead: refused, replaced or perhaps used up, which the record does not tell apart.
+    /// The refresh token to install is dead. The record does not show whether it was refused, replaced or perhaps spent.
     Dead,
-    /// The refresh token to install, or whose source or spending was to change, is marked in this very record.
+    /// The refresh token in the record is marked. It is the one to install, or its source or spending was to change.
     Marked,
-    /// The login to install is another person's.
+    /// The login to install belongs to another person.
     OtherSubject,
 }
 
@@ -254,7 +255,7 @@ pub fn apply(current: Option<&Record>, change: &Change) -> Result<Record, Confli
     let record = current.unwrap_or(&vacant);
     let mut next = match change {
         Change::Install(login) => epochs::install(record, login)?,
-        // A source that needs no login can be logged out of before it has stored a record.
+        // An identity whose source needs no login can be logged out before it has a record.
         Change::Clear { epoch } if current.is_none() => {
             Record { epoch: epoch.next(), number: 1, content: Content::Tombstone, ..record.clone() }
         }
@@ -273,7 +274,7 @@ pub fn apply(current: Option<&Record>, change: &Change) -> Result<Record, Confli
     Ok(next)
 }
 
-/// The first token of a repeatable source. It begins the record, unless a request to a person has begun it.
+/// Stores the first token of a repeatable source. It begins the record, unless a request to a person has begun it.
 fn first_commit(record: &Record, commit: &Commit) -> Result<Record, Conflict> {
     let continues = record.revision == Revision::default() || record.epoch == commit.epoch;
     match (&commit.binding, commit.sent) {
@@ -332,7 +333,7 @@ fn amend(record: &mut Record, change: &Change) -> Result<(), Conflict> {
             within(epoch)?;
             holding(grant, *sent)?;
             grant.refresh = Refresh::Ended(*sent);
-            // The server has judged the token, so it accepts the client.
+            // The server has refused the token itself, so it accepts the client.
             grant.parked.take_if(|parked| *parked == Parked::ClientRejected);
             record.dead.remember(*sent);
         }
@@ -364,7 +365,7 @@ fn amend(record: &mut Record, change: &Change) -> Result<(), Conflict> {
             }
             grant.renewal = renewal.clone();
         }
-        // These begin a new epoch, or need no grant. `apply` handles them.
+        // These changes begin a new epoch, or need no grant. `apply` handles them.
         Change::Install(_)
         | Change::Clear { .. }
         | Change::Prompt { .. }
@@ -410,8 +411,8 @@ fn commit_to(grant: &mut Grant, commit: &Commit) -> Result<Option<KeyedDigest>, 
         grant.refresh = Refresh::Held(Held { credential: credential.clone(), since: commit.at, mark: None });
     } else if let Refresh::Held(held) = &mut grant.refresh {
         held.since = commit.at;
-        // The token is kept, and so is the mark of another presentation. If the lineage was ever seen to rotate, an answer
-        // to a repeated presentation may be the repeat of one that had brought a successor (law 10).
+        // The token is kept, and so is a newer mark. If the lineage has ever rotated, the first answer to a repeated
+        // presentation may have brought a successor that was lost, so the mark stays (law 10).
         let settled = commit.sent.is_some() && !(commit.repeated && grant.rotated);
         held.mark.take_if(|mark| settled && mark.number <= commit.access.number);
         // The server has answered, so the pauses between presentations start anew.

@@ -10,7 +10,7 @@ use std::{fmt, mem};
 /// more than waking them.
 #[derive(Clone)]
 pub(crate) struct Line<Id, T> {
-    /// By id; `None` for an entry that was removed from the middle. The first is never `None`.
+    /// By id; `None` for an entry that was removed from the middle. The first entry is never `None`.
     entries: VecDeque<(Id, Option<T>)>,
     gaps: usize,
 }
@@ -62,7 +62,7 @@ impl<Id: Copy + Ord, T> Line<Id, T> {
             self.gaps -= 1;
         }
         if self.entries.is_empty() {
-            // The memory of a crowd is freed at once.
+            // The memory of many entries is freed as soon as the last one leaves.
             *self = Self::default();
         } else if self.gaps > self.entries.len() / 2 {
             self.entries.retain(|(_, waiting)| waiting.is_some());

@@ -38,14 +38,14 @@ pub enum NotSent {
     TooLate,
     /// The request could not be built, for example because of an unusable key or a missing command.
     Unbuildable,
-    /// The address that it leads to is not allowed (law 24).
+    /// The address that the request would go to is not allowed (law 24).
     Forbidden,
 }
 
 /// The reason why an answer was lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lost {
-    /// None arrived in time.
+    /// No answer arrived in time.
     TimedOut,
     /// The connection broke during the request or the answer.
     Broken,
@@ -75,7 +75,7 @@ pub struct Tokens {
 /// A complete answer without a usable token.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Refused {
-    /// The HTTP status; 200 for an error, or an unreadable body, inside a success.
+    /// The HTTP status. It is 200 for an error or an unreadable body in a successful answer.
     pub status: u16,
     /// The `error` code (RFC 6749 section 5.2) or the provider's own, if one could be read. One word of bounded length,
     /// never free text.
@@ -84,13 +84,13 @@ pub struct Refused {
     pub retry_after: Option<Duration>,
 }
 
-/// The properties of one issuer. All can be configured. The default takes nothing for granted that the standards do not say.
+/// The properties of one issuer. All can be configured. The default assumes nothing beyond the standards.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Profile {
     /// The cost of presenting a refresh token again that was consumed. Default [`Reuse::EndsLineage`].
     pub reuse: Reuse,
-    /// How long after its first presentation a consumed refresh token may be presented again without harm. Default `None`,
-    /// which is unknown. It matters only where reuse [ends more](Reuse::EndsMore) than the lineage.
+    /// How long after its first presentation a consumed refresh token may be presented again without harm. Default
+    /// `None`, which is unknown. It matters only if reuse [ends more](Reuse::EndsMore) than the lineage.
     pub grace: Option<Duration>,
     /// Whether a new refresh token makes the old one invalid. Default true. If the issuer sends no new one, or the old one stays
     /// valid beside it, no refresh token is spent, and a lost answer leaves no doubt.
@@ -106,15 +106,14 @@ pub struct Profile {
     pub client_words: Vec<String>,
     /// Error codes that leave the refresh token unspent, because the issuer did not process the request. Default none.
     pub unspent_words: Vec<String>,
-    /// Statuses besides 429 that leave the refresh token unspent. Default none. Set 503 if the issuer's own gateway
-    /// sends it.
+    /// Statuses besides 429 that leave the refresh token unspent. Default none. Add 503 if the issuer's own gateway sends it.
     pub unspent_statuses: Vec<u16>,
     /// Whether a revocation ends only the lineage of the revoked refresh token, so that the tokens of a flight
     /// that a newer login overtook may be revoked. Default false, because at some servers a revocation ends the newer login too.
     pub revocation_confined: bool,
 }
 
-/// The profiles of providers by name, and the one of all other issuers. Plain data.
+/// The profiles of providers by name, and the one for all other issuers. Plain data.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Profiles {
     fallback: Profile,
@@ -142,9 +141,10 @@ impl Profiles {
 
     /// The profile of a grant that is renewed by `plan`.
     ///
-    /// An unknown provider gets the strictest form of the fallback, because presenting a spent token there may cost more than
-    /// one login. A token in doubt is never presented again, and no tokens are revoked beside a newer login. The fallback's
-    /// `dead_words` are kept, because they only end a grant. Its other words are not, because they call a token unspent.
+    /// An unknown provider gets the strictest form of the fallback, because presenting a spent token there may cost
+    /// more than one login. A token in doubt is never presented again, and no tokens are revoked beside a newer login.
+    /// The fallback's `dead_words` are kept, because they only end a grant. Its other words are dropped, because they
+    /// declare a token unspent.
     pub fn of(&self, plan: &RenewalPlan) -> Profile {
         let mut profile = match &plan.provider {
             None => self.fallback.clone(),
@@ -163,18 +163,18 @@ impl Profiles {
     }
 }
 
-/// Makes a table with this profile for plans without a provider, and no other profile.
+/// Makes a table with this profile for plans without a provider, and without named profiles.
 impl From<Profile> for Profiles {
     fn from(fallback: Profile) -> Self {
         Self::new(fallback)
     }
 }
 
-/// The loss if a refresh token that was used already is presented again.
+/// The loss if a spent refresh token is presented again.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Reuse {
-    /// At most the lineage, which is lost anyway if the answer with its successor is. A refresh token in doubt is presented
-    /// again until the server gives a definite answer.
+    /// At most the lineage, which is lost anyway if the answer with its successor was lost. A refresh token in doubt is
+    /// presented again until the server gives a definite answer.
     #[default]
     EndsLineage,
     /// More than the lineage, for example every session of the user. A refresh token in doubt is never presented again,
@@ -206,16 +206,16 @@ pub enum Judgement {
     Usable(Box<Tokens>),
     /// It was not spent.
     Unspent(Trouble),
-    /// It was not spent. The same request may be sent once more, with the nonce that the server asked for (RFC 9449
-    /// section 8).
+    /// The refresh token was not spent. The same request may be sent once more, with the nonce that the server asked
+    /// for (RFC 9449 section 8).
     NonceWanted,
-    /// It was not spent, and the issuer does not accept the client.
+    /// The refresh token was not spent, and the issuer does not accept the client.
     ClientRejected,
-    /// It was not sent, because too much time had passed since the mark.
+    /// The request was not sent, because too much time had passed since the mark.
     TooLate,
-    /// It is dead.
+    /// The refresh token is dead.
     Dead,
-    /// It may have been spent. The trouble is for the callers.
+    /// The refresh token may have been spent. The trouble is for the callers.
     InDoubt(Trouble),
 }
 
@@ -257,8 +257,8 @@ impl Profile {
         let trouble = |reason| Trouble { reason, retry_after: refused.retry_after };
         let word = refused.error.as_ref();
         let one_of = |words: &[String]| word.is_some_and(|word| words.contains(word));
-        // Within 5xx an error code may be a gateway's. It neither ends the grant nor rejects the client. Only the profile's own
-        // words for an unspent token count there.
+        // The error code of a 5xx may come from a gateway, so it neither ends the grant nor rejects the client. Only
+        // the profile's own words for an unspent token count there.
         match refused.status {
             429 => Judgement::Unspent(Trouble { reason: Reason::Throttled, retry_after: refused.throttle() }),
             200..500 if one_of(&self.dead_words) => Judgement::Dead,
@@ -267,16 +267,16 @@ impl Profile {
             status if self.unspent_statuses.contains(&status) || one_of(&self.unspent_words) => {
                 Judgement::Unspent(trouble(Reason::ServerTrouble))
             }
-            // The date of the proof may be wrong, because a clock is. The source learns the server's time from the answer, for
-            // the next presentation.
+            // The date of the proof may be wrong, because a clock is wrong. The source learns the server's time from
+            // the answer, and uses it for the next presentation.
             400..500 if word.is_some_and(|word| word == PROOF_WORD) && self.rotates => {
                 Judgement::InDoubt(trouble(Reason::ProofRefused))
             }
             400..500 if word.is_some_and(|word| word == PROOF_WORD) => {
                 Judgement::Unspent(trouble(Reason::ProofRefused))
             }
-            // The words of the standards stand for a lasting fault of the request, and callers are told. Any other answer may be
-            // a gateway's, and temporary.
+            // The words of the standards stand for a lasting fault of the request, so the callers get that reason. Any
+            // other answer may come from a gateway, and be temporary.
             _ if refused.is_of_the_request() && self.rotates => Judgement::InDoubt(trouble(Reason::RequestRefused)),
             _ if refused.is_of_the_request() => Judgement::Unspent(trouble(Reason::RequestRefused)),
             _ if self.rotates => Judgement::InDoubt(trouble(Reason::InDoubt)),
@@ -284,7 +284,7 @@ impl Profile {
         }
     }
 
-    /// Whether `word` has an effect on a judgement, as an error code of this profile or of the standards.
+    /// Whether `word` has an effect on a judgement, as an error code of this profile or as one of the standards.
     pub fn knows(&self, word: &str) -> bool {
         let own = [&self.dead_words, &self.client_words, &self.unspent_words];
         [NONCE_WORD, PROOF_WORD].contains(&word)
@@ -327,15 +327,15 @@ impl Refused {
         matches!(self.status, 400 | 401 | 403) && REQUEST_WORDS.contains(&word)
     }
 
-    /// How long the server wants no requests, of any identity. A 429 without a `Retry-After` counts as one second, so that
-    /// the identities and processes of a store do not all ask again at once.
+    /// How long the server asks for no requests, of any identity. A 429 without a `Retry-After` counts as one second,
+    /// so that the identities and processes that share a store do not all ask again at once.
     pub fn throttle(&self) -> Option<Duration> {
         const UNSTATED: Duration = Duration::from_secs(1);
         self.retry_after.or((self.status == 429).then_some(UNSTATED))
     }
 
-    /// The reason for the callers of a repeatable source. No refresh token is [judged](Profile::judge) there, because nothing is
-    /// spent. A redirect counts as refused, because none is followed.
+    /// The reason for the callers of a repeatable source. Such a source has no refresh token to
+    /// [judge](Profile::judge). A redirect counts as refused, because none is followed.
     pub fn reason(&self) -> Reason {
         match self.status {
             429 => Reason::Throttled,

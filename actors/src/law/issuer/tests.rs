@@ -59,7 +59,7 @@ fn callers_come_before_background_and_background_before_a_resume() {
 }
 
 #[test]
-fn a_throttle_answers_everybody_at_once_and_ends_to_the_millisecond() {
+fn a_throttle_answers_all_asks_at_once_and_ends_to_the_millisecond() {
     let mut limiter = limiter(1);
     limiter.handle(Ask(AskId(0), Callers), at(1_000));
     limiter.handle(Ask(AskId(1), AfterResume), at(1_000));
@@ -130,7 +130,7 @@ fn a_throttle_is_stored_unless_the_stored_one_ends_as_late() {
     assert_eq!(stored(130_000, lasting(secs(119))), lasting(secs(120)));
     assert_eq!(stored(130_000, lasting(Duration::from_millis(119_001))), None);
     assert_eq!(stored(130_000, lasting(secs(500))), None);
-    // A cool-down that is over counts as none, and so does one that no clock can have made.
+    // A cool-down that is over counts as none, and so does one whose times no clock can have shown.
     let over = Cooldown { began: at(0).moment, span: secs(10) };
     assert_eq!(stored(130_000, Some(over)), lasting(secs(120)));
     let mut never = Cooldown { began: at(u64::MAX).moment, span: Duration::MAX };
@@ -182,7 +182,7 @@ fn a_permit_returned_twice_or_never_granted_changes_nothing() {
 }
 
 #[test]
-fn whoever_is_gone_is_not_answered_any_more() {
+fn a_withdrawn_ask_is_not_answered_any_more() {
     let mut limiter = limiter(1);
     limiter.handle(Ask(AskId(0), Callers), at(0));
     limiter.handle(Ask(AskId(1), Callers), at(0));
@@ -205,7 +205,7 @@ fn an_ask_after_a_resume_waits_for_its_instant_even_at_an_idle_limiter() {
 }
 
 #[test]
-fn who_waits_too_long_is_told_to_come_again() {
+fn an_ask_that_waits_too_long_is_held_for_a_short_time() {
     let mut limiter = limiter(1);
     limiter.handle(Ask(AskId(0), Callers), at(0));
     limiter.handle(Ask(AskId(1), Background), at(0));
@@ -236,7 +236,7 @@ fn a_successor_knows_the_throttle_and_the_permits_that_are_out() {
 }
 
 #[test]
-fn three_hundred_that_come_when_the_throttle_ends_are_let_in_a_few_at_a_time() {
+fn three_hundred_asks_at_the_end_of_a_throttle_are_granted_a_few_at_a_time() {
     let mut limiter = limiter(8);
     limiter.handle(Throttled(ElapsedTime::from_millis(60_000)), at(0));
     let mut granted: Vec<AskId> = Vec::new();

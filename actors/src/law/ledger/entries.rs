@@ -15,7 +15,7 @@ pub enum EntryChange {
         /// The new content. Its kind selects the issuer's entry.
         content: EntryContent,
     },
-    /// Removes the content. The entry stays, and its revision goes on.
+    /// Removes the content. The entry stays, and its revision grows.
     Remove {
         /// The entry's revision.
         expected: Revision,
@@ -37,14 +37,14 @@ impl EntryChange {
 /// A store's answer to an [`EntryChange`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum EntryChanged {
-    /// It was written. This is the new entry.
+    /// The change was written, and made this entry.
     Applied(Box<IssuerEntry>),
-    /// The entry has another revision than the change expected. This is the entry. Nothing was written.
+    /// The entry has another revision than the change expected. Nothing was written. Carries the current entry.
     Conflict(Option<Box<IssuerEntry>>),
 }
 
-/// Returns the entry that `change` makes of `before`, the entry of the change's own kind, or `None` where there never
-/// was one. The revision grows by one.
+/// Returns the entry that `change` makes of `before`. `before` is the current entry of the change's kind, or `None` if
+/// there never was one. The revision grows by one.
 ///
 /// # Errors
 ///

@@ -17,11 +17,11 @@ impl Record {
         }
     }
 
-    /// Returns why `digest` may not be installed; `None` if it may.
+    /// Returns the reason why `digest` may not be installed; `None` if it may.
     ///
-    /// The dead digests are of three kinds: refused, replaced, and in doubt when their epoch ended. In the first epoch with
-    /// a login a refusal ends the grant, and no epoch has ended, so the others were replaced. Later epochs inherit all
-    /// kinds.
+    /// The dead digests are of three kinds: refused, replaced, and in doubt when their epoch ended. In the first epoch
+    /// with a login, a refused one is in the ended grant, and no epoch has ended yet, so all others were replaced.
+    /// Later epochs inherit all kinds.
     fn why_dead(&self, digest: KeyedDigest) -> Option<Conflict> {
         let first = self.epoch == Epoch::default().next();
         match self.grant().map(|grant| &grant.refresh) {
@@ -68,7 +68,7 @@ pub(super) fn install(record: &Record, login: &Login) -> Result<Record, Conflict
         None => Refresh::None,
         Some(credential) => Refresh::Held(Held { credential: credential.clone(), since: login.at, mark: None }),
     };
-    // The token that is held already is of the same lineage.
+    // A login with the token that is held already continues its lineage.
     let is_held = |held: &Held| login.refresh.as_ref() == Some(&held.credential);
     let rotated = record.held().is_some_and(is_held) && record.grant().is_some_and(|grant| grant.rotated);
     let mut dead = record.dead_of_successor();
@@ -96,7 +96,7 @@ pub(super) fn install(record: &Record, login: &Login) -> Result<Record, Conflict
 }
 
 pub(super) fn clear(record: &Record, epoch: Epoch) -> Result<Record, Conflict> {
-    // A person who is being asked after a logout is logged out once more, so that no answer signs in after it.
+    // If a person is being asked after a logout, another logout begins a new epoch, so that no answer can sign in after it.
     let was_cleared = record.content == Content::Tombstone && record.prompt.is_none();
     if record.epoch != epoch || was_cleared {
         return Err(Conflict::Moved);

@@ -7,19 +7,19 @@ use crate::values::{AttemptId, Epoch, LoginKey};
 /// The session that a login was begun on, and is to replace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BegunOn {
-    /// The epoch in which the login began. A login or a logout that came first wins.
+    /// The epoch in which the login began. If a login or a logout has ended it, this login is not installed.
     pub epoch: Epoch,
     /// The attempt that obtained the login.
     pub attempt: AttemptId,
-    /// Whether only the subject that is signed in already may replace it. A login whose server names no subject passes, and so
-    /// does one at another issuer, where subjects are other names.
+    /// Whether only the subject that is signed in already may replace it. A login whose server names no subject is
+    /// accepted, and so is a login at another issuer, whose subjects cannot be compared.
     pub same_subject: bool,
 }
 
 impl BegunOn {
     /// Returns whether `login` may replace `record`.
     pub(crate) fn permits(self, record: &Record, login: &Login) -> Result<(), Conflict> {
-        // A subject is a name at its issuer alone (OpenID Connect Core section 2).
+        // A subject is unique only within its issuer (OpenID Connect Core section 2).
         let of_issuer = record.grant().filter(|grant| grant.binding.issuer == login.binding.issuer);
         let known = of_issuer.and_then(|grant| grant.subject.as_ref());
         if record.epoch != self.epoch {
@@ -56,7 +56,7 @@ pub(super) fn prompted(record: &Record, change: &Change) -> Result<Record, Confl
     Ok(Record { prompt: Some(prompt), ..record.clone() })
 }
 
-/// Whether a request in this state can end so. An answer that is being redeemed came in time.
+/// Whether a request in this state can end in this way. An answer that is being redeemed came in time.
 fn can_end(state: PromptState, end: PromptEnd) -> bool {
     match state {
         PromptState::Open => true,

@@ -24,7 +24,7 @@ pub(super) struct Closing {
     epoch: Option<Epoch>,
     step: Step,
     failures: u32,
-    /// Whether the running attempts know of it.
+    /// Whether the running login attempts know of the logout.
     told: bool,
 }
 
@@ -118,7 +118,7 @@ impl Session {
         let was_asked = self.knowledge.view().is_some_and(|view| view.prompt.is_some());
         out.effects.push(SessionEffect::Change(op, Box::new(Change::Clear { epoch })));
         if is_first {
-            // No login that was begun before the logout signs in again after it.
+            // A login that began before the logout must not sign in again after it.
             self.tell_attempts(&LoginEvent::LoggedOut(epoch), out);
             if was_asked {
                 out.effects.push(SessionEffect::DropLogins);
@@ -168,7 +168,7 @@ impl Session {
         }
     }
 
-    /// The epoch is over. Whether this session's write ended it will never be known.
+    /// Ends a logout whose epoch is over. It cannot be known whether this session's write ended the epoch.
     fn outlive_logout(&mut self, out: &mut Output) {
         let (Some(closing), Some(view)) = (self.closing.take(), self.knowledge.view()) else { return };
         let Some(reply) = closing.reply else { return };
@@ -235,8 +235,8 @@ impl Session {
             Some(record) if record.content != Content::Tombstone => {
                 self.end_closing(record.view(), now, out, Err(LogoutError::Superseded(record.version())));
             }
-            // A sibling has logged out already, or an earlier attempt of this session whose answer was lost. Which
-            // tokens were revoked then is not known.
+            // A sibling has logged out already, or an earlier write of this session succeeded and its answer was lost.
+            // It is unknown which tokens were revoked then.
             current => {
                 let view = current.map_or_else(View::vacant, Record::view);
                 let has_unknown_token = flying || failures > 0 || !known_empty;
@@ -252,8 +252,8 @@ impl Session {
         self.update(view, now, out);
     }
 
-    /// Revokes the refresh token of a record, or its access token if that is valid and the only one. Returns whether there is
-    /// one of them.
+    /// Revokes the refresh token of a record, or its access token if that is valid and there is no refresh token.
+    /// Returns whether there is a token to revoke.
     fn revoke(&self, before: Option<&Record>, now: Now, out: &mut Output) -> bool {
         let Some((record, grant)) = before.and_then(|record| Some((record, record.grant()?))) else { return false };
         let refresh = record.held().map(|held| held.credential.clone());

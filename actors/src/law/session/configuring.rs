@@ -23,7 +23,7 @@ enum Step {
 }
 
 impl Configuring {
-    /// Whether it waits for the write `op`.
+    /// Whether the configuration waits for the write `op`.
     pub(super) fn writes(&self, op: Op) -> bool {
         matches!(self.step, Step::Writing { op: writing, .. } if writing == op)
     }
@@ -58,7 +58,7 @@ impl Session {
         self.write_plan(now, out);
     }
 
-    /// Writes the plan, if one waits for the record to be known.
+    /// Writes the plan, if a configuration waits for the record.
     fn write_plan(&mut self, now: Now, out: &mut Output) {
         let Some(Configuring { reply, step: Step::Reading(renewal) }) =
             self.configuring.take_if(|configuring| matches!(configuring.step, Step::Reading(_)))
@@ -125,7 +125,7 @@ impl Session {
         }
     }
 
-    /// The known renewal plan of the identity, which is its newest grant's, or else the policy's.
+    /// The renewal plan of the identity. It is the plan of the newest known grant, or else the policy's.
     pub(super) fn renewal(&self) -> &RenewalPlan {
         self.knowledge.plan().unwrap_or(&self.policy.renewal)
     }
@@ -134,7 +134,7 @@ impl Session {
     pub(super) fn learn_plan(&mut self, plan: Option<&RenewalPlan>) {
         let plan = plan.unwrap_or(&self.policy.renewal);
         if plan != self.renewal() {
-            // A missing source does not concern the new one.
+            // The backoff for a missing source does not apply to the new plan.
             self.pauses.forget_missing_source();
             let other = (*plan != self.policy.renewal).then(|| plan.clone());
             self.knowledge.set_plan(other);

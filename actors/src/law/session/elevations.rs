@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::OperationKey;
 use crate::values::{ElapsedTime, Epoch, Scopes};
 
-/// How many logins one operation may cause in [`MEMORY`]. A login that a person asks for ends the count.
+/// How many logins one operation may cause in [`MEMORY`]. A login that a person asks for resets the count.
 const MAX_LOGINS: u32 = 3;
 
 /// How long a login for an operation, or a declined scope, is remembered.
@@ -15,8 +15,8 @@ const MEMORY: Duration = Duration::from_secs(600);
 /// How many operations, and how many declined scopes, are remembered. Beyond that, the oldest is forgotten.
 const MAX_REMEMBERED: usize = 64;
 
-/// The logins that operations have caused. They outlive the epochs that these logins began. A login that a person asks
-/// for forgets them.
+/// The logins that operations have caused. They are remembered beyond the epochs that these logins began, and forgotten
+/// when a person asks for a login.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Elevations {
     operations: BTreeMap<OperationKey, OperationLogins>,
@@ -38,7 +38,7 @@ impl Elevations {
     ///
     /// # Errors
     ///
-    /// The time for which no other login is begun for it.
+    /// Returns how long no other login may begin for it, if too many have begun already.
     pub(super) fn count(&mut self, operation: OperationKey, now: ElapsedTime) -> Result<(), Duration> {
         self.forget_old(now);
         let first = OperationLogins { count: 0, until: now.after(MEMORY) };
@@ -89,15 +89,15 @@ impl Elevations {
         current
     }
 
-    /// Whether every time that is remembered is over by `is_over`, which may demand more than that it has passed. The last login
-    /// does not count.
+    /// Whether `is_over` holds for every remembered time. It may demand more than that the time has passed. The last
+    /// login is not considered.
     #[cfg(feature = "runtime")]
     pub(crate) fn are_over(&self, is_over: impl Fn(ElapsedTime) -> bool) -> bool {
         let mut ends = self.operations.values().map(|logins| logins.until).chain(self.declined.values().copied());
         ends.all(is_over)
     }
 
-    /// A person asks for a login, so all is open again.
+    /// Forgets everything, because a person asks for a login.
     pub(super) fn forget(&mut self) {
         *self = Self::default();
     }

@@ -1,4 +1,4 @@
-//! When a flight begins, and with which order (laws 6 and 8).
+//! The decision to begin a flight, and its order (laws 6 and 8).
 
 use super::machine::{Output, Session};
 use super::{RunningFlight, SessionEffect};
@@ -58,7 +58,7 @@ impl Flights {
         id
     }
 
-    /// The running flight has landed, and goes on only if it is `keeping` something. Returns its epoch and its number.
+    /// The running flight has landed, and goes on only if it is `keeping` unsaved tokens. Returns its epoch and its number.
     pub(super) fn land(&mut self, keeping: bool) -> Option<(Epoch, u64)> {
         let mut running = self.running.take()?;
         running.flight.keeping = keeping;
@@ -71,8 +71,7 @@ impl Flights {
         self.running.take_if(|running| running.flight.id == id).is_some()
     }
 
-    /// Forgets the running flight if its epoch is over. It holds a claim of the old epoch only, so it blocks no other
-    /// flight.
+    /// Forgets the running flight if its epoch is over. It holds only a claim of the old epoch, so it blocks no other flight.
     pub(super) fn forget_before(&mut self, epoch: Epoch) {
         self.running.take_if(|running| running.flight.epoch < epoch);
     }

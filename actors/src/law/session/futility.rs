@@ -20,8 +20,8 @@ impl OperationKey {
     }
 }
 
-/// Names the challenge that came with a refusal, by a digest of its meaning. After another challenge a refresh may help
-/// again.
+/// Names the challenge that came with a refusal, by a digest of its meaning. If the challenge is another one, a refresh
+/// may help again.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ChallengeKey(pub u64);
 
@@ -29,14 +29,14 @@ pub struct ChallengeKey(pub u64);
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Futility(BTreeMap<(OperationKey, ChallengeKey), FutileOperation>);
 
-/// How often a refresh did not help, and until when none is tried again.
+/// How many times a refresh did not help, and when one may be tried again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct FutileOperation {
     times: u32,
     until: ElapsedTime,
 }
 
-/// A lease minted for a refusal is young for this long, or for half its lifetime where that is less.
+/// A lease minted for a refusal is young for this long, or for half its lifetime if that is less.
 const YOUTH: Duration = Duration::from_secs(30);
 
 /// The first pause before another refresh is tried for an operation.

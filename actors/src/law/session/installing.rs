@@ -30,7 +30,7 @@ impl Installing {
         self.deadline
     }
 
-    /// Whether this is the store operation that the login waits for.
+    /// Whether the login waits for this store operation.
     pub(super) fn waits_for(&self, op: Op) -> bool {
         self.op == op
     }

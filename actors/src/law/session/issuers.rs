@@ -8,8 +8,8 @@ use crate::law::ledger::Change;
 use crate::values::record::{Issuer, Parked, View};
 use crate::values::{ElapsedTime, Epoch, Now, Reason};
 
-/// How long after the first list without the bound issuer another one is believed. One wrong metadata document must not end
-/// a session for good.
+/// How long after the first list without the bound issuer a second such list is believed. One wrong metadata document
+/// must not end a session for good.
 const SECOND_LOOK: Duration = Duration::from_secs(5);
 
 /// The pause between two attempts to park the grant.
@@ -23,13 +23,13 @@ pub(super) struct ListedIssuers {
     deferred: Option<Vec<Issuer>>,
 }
 
-/// An epoch whose issuer the resource no longer lists. It is not served, even before the store has parked its grant.
+/// An epoch whose issuer the resource no longer lists. Its leases are not served, even before the store has parked its grant.
 #[derive(Clone, Copy, Debug)]
 struct Unlisted {
     epoch: Epoch,
     /// When a list first lacked it.
     since: ElapsedTime,
-    /// When to try next to park the grant; `None` until another list has lacked its issuer, too.
+    /// When to try next to park the grant; `None` until a later list lacks its issuer, too.
     park_at: Option<ElapsedTime>,
 }
 
@@ -54,7 +54,7 @@ impl ListedIssuers {
         self.unlisted.and_then(|unlisted| unlisted.park_at)
     }
 
-    /// The record has been read. The epoch stays blocked until the record is closed itself, or has another epoch.
+    /// The record has been read. The epoch stays blocked until the record itself is closed, or has another epoch.
     pub(super) fn record_seen(&mut self, view: &View) {
         self.unlisted = self.unlisted.filter(|unlisted| unlisted.epoch == view.epoch() && view.closed().is_none());
     }
@@ -66,9 +66,9 @@ impl ListedIssuers {
 }
 
 impl Session {
-    /// The resource lists these issuers now. The bound issuer is kept while it is listed. Otherwise nothing is served any
-    /// more. Once a later list lacks it, too, the grant is parked until a login is accepted, or its issuer is listed again.
-    /// An empty list is no statement.
+    /// The resource lists these issuers now. The bound issuer is kept while it is listed. Once it is not listed, no
+    /// lease is served. If a later list lacks it, too, the grant is parked until a login is accepted, or its issuer is
+    /// listed again. An empty list is ignored.
     pub(super) fn issuers_listed(&mut self, issuers: Vec<Issuer>, now: Now, out: &mut Output) {
         if issuers.is_empty() {
             return;

@@ -21,11 +21,12 @@ pub(super) struct Knowledge {
     view: Option<View>,
     /// Whether the view came from the store. A repeatable source works with an assumed view while the store is down.
     stored: bool,
-    /// The read in flight. There is one at most, because a store that hangs must not collect them.
+    /// The read in flight. There is at most one, so that reads do not pile up at a store that hangs.
     reading: Option<Reading>,
     /// When to read again after a failure.
     again_at: Option<ElapsedTime>,
-    /// A lease that the store does not hold (yet): that of a degraded flight, or of a repeatable source.
+    /// A lease that the store does not hold, or not yet. It comes from a degraded flight, a repeatable source, or a
+    /// login that is not stored yet.
     unstored: Option<Lease>,
     /// The newest generation known, from any source.
     newest: Generation,
@@ -42,10 +43,10 @@ pub(super) struct Knowledge {
 #[derive(Clone, Copy, Debug)]
 struct Reading {
     op: Op,
-    /// When it times out. `None` after it did, until the next read is due. That one waits for the end of this one, and its
-    /// time counts from then on.
+    /// When it times out. `None` once it has timed out, until the next read is due. The next read begins after the end
+    /// of this one, but its time-out counts from when it was due.
     limit: Option<ElapsedTime>,
-    /// Whether it has timed out. Its answer then means nothing.
+    /// Whether it has timed out. Its answer is then ignored.
     late: bool,
     /// Whether the record may have changed since the read began. Another read then follows.
     again: bool,
@@ -155,7 +156,7 @@ impl Knowledge {
         self.answered.map(|(_, seen)| seen)
     }
 
-    /// Takes in a view that is not older than what is known.
+    /// Takes in a view that is not older than the known one.
     fn update(&mut self, view: View, now: ElapsedTime) {
         let answered = view.prompt.as_deref().filter(|prompt| prompt.state == PromptState::Answered);
         self.answered = answered.map(|prompt| {
@@ -186,7 +187,7 @@ impl Knowledge {
             let generation = unstored.generation();
             let stored = stored.is_some_and(|stored| stored == generation || stored.supersedes(&generation));
             match unstored.cause() {
-                // It begins the epoch that the store does not know yet.
+                // A login's lease begins an epoch that the store does not know yet.
                 Cause::Login => generation.epoch <= view.epoch(),
                 _ => stored || generation.epoch != view.epoch() || view.closed().is_some(),
             }
@@ -209,7 +210,7 @@ impl Knowledge {
     /// Forgets the record, because the store has been emptied. Returns whether a login or logout was known.
     fn forget(&mut self) -> bool {
         self.view = None;
-        // Before the first login or logout, all that is known may never have been stored.
+        // Before the first login or logout, the store may never have had a record.
         let known = self.newest.epoch > Epoch::default();
         if known {
             self.unstored = None;
@@ -219,7 +220,7 @@ impl Knowledge {
         known
     }
 
-    /// Assumes a view for a repeatable source, which mints without a store and counts on from the newest generation.
+    /// Assumes a view for a repeatable source, which mints without a store, with numbers that follow the newest generation.
     fn assume(&mut self) {
         let version = Version { epoch: self.newest.epoch, ..Version::default() };
         let renewal = Renewal::LoginRequired(self.closed.unwrap_or(Reason::NeverSignedIn));
@@ -256,11 +257,11 @@ impl Session {
         }
     }
 
-    /// Takes in the store's answer. It is older than what is known only if a write overtook the read, or if the store
-    /// has lost records.
+    /// Takes in the store's answer. It is older than the known record only if a write overtook the read, or if the
+    /// store has lost records.
     fn read_in(&mut self, view: Option<View>, now: Now, out: &mut Output) {
         match view {
-            // An assumed view is not the store's word either.
+            // An assumed view did not come from the store either.
             None if self.knowledge.stored_view().is_none() => self.forget_record(),
             Some(view) if self.knowledge.stored_view().is_none() && view.epoch() < self.knowledge.newest.epoch => {
                 return self.unread(StoreFault::Failed, now, out);
@@ -270,7 +271,7 @@ impl Session {
         self.update(view.unwrap_or_else(View::vacant), now, out);
     }
 
-    /// The store has been emptied. Nothing that is known of its past holds for the records to come.
+    /// Forgets the record, because the store has been emptied. A later record does not continue the old one.
     pub(super) fn forget_record(&mut self) {
         if self.knowledge.forget() {
             self.refusals.forget_floor();

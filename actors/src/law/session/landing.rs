@@ -1,5 +1,4 @@
-//! The reports of a flight: the answers they give to waiting callers, and when the next flight may begin (laws 4, 8 and
-//! 11).
+//! The reports of a flight. They answer the waiting callers, and decide when the next flight may begin (laws 4, 8, 11).
 
 use std::time::Duration;
 
@@ -92,13 +91,13 @@ impl Session {
         }
         self.knowledge.discard_unstored();
         if outcome == Outcome::Adopted && self.lease().map(Lease::generation) == found {
-            // If any caller insists, the flight has found a token that was requested after it was ordered. An older one that
-            // was minted without the store, and takes precedence, does not do.
+            // If any caller insists, the flight has found a token that was requested after the flight was ordered. The
+            // comparison rules out an older unstored token, which the session would serve instead.
             self.waiters.satisfy(number);
         }
         let moved = outcome == Outcome::Moved;
         match outcome {
-            // A flight that is keeping its token goes on, and no other attempt can begin.
+            // A flight that is keeping its token goes on, so no other flight can begin.
             Outcome::Failed(trouble) if !landing.keeping => self.try_again(id, trouble, landing.requests, now, out),
             outcome => self.conclude_flight(outcome, (epoch, number), now, out),
         }
@@ -107,8 +106,8 @@ impl Session {
         }
     }
 
-    /// The outcome as it holds now. A required login was found in one version of the record and does not hold for a
-    /// newer one.
+    /// The outcome, adapted to the newest record. If a newer version is known than the one in which a login was found
+    /// required, the finding does not hold.
     fn still_true(&self, outcome: Outcome, found_in: Option<&View>) -> Outcome {
         let newer = |found: &View| self.knowledge.view().is_some_and(|known| known.version > found.version);
         match outcome {
@@ -169,7 +168,7 @@ impl Session {
         let mut used = false;
         out.expect_answers(self.waiters.len());
         self.answer_waiters(out, |_, waiter| {
-            // No better token can be had than one just minted, even if the caller's minimum is longer.
+            // No token lasts longer than one just minted, even if the caller's minimum is longer.
             let served = alive && waiter.accepts_flight(number);
             used |= served;
             served.then(|| Ok(lease.clone()))
@@ -186,8 +185,8 @@ impl Session {
         self.serve_waiters(now, out);
     }
 
-    /// There is no token for now. Callers that have the patience wait for another attempt, after a short pause. The others
-    /// get the error (law 8).
+    /// There is no token for now. Callers with time left wait for another attempt, after a short pause. The others get
+    /// the error (law 8).
     fn try_again(&mut self, id: FlightId, trouble: Trouble, requests: u32, now: Now, out: &mut Output) {
         self.answer_waiters(out, |session, waiter| session.serve_waiter(waiter, now).map(Ok));
         let Rest { error, until, retrying } =
@@ -219,8 +218,8 @@ impl Session {
         });
     }
 
-    /// The flight's task has ended. If the flight is still the running one, it broke off. Its mark stays, and the
-    /// record is read again.
+    /// The flight's task has ended. If the flight is still the running one, it ended without a report. Its mark stays,
+    /// and the record is read again.
     pub(super) fn flight_over(&mut self, id: FlightId, now: Now, out: &mut Output) {
         if self.flights.end(id) {
             self.try_again(id, Trouble::new(Reason::Aborted), 1, now, out);

@@ -56,7 +56,7 @@ pub enum LoginProgress {
         key: LoginKey,
         /// The request to show.
         offer: Box<LoginOffer>,
-        /// Whether this is the first answer with this request. Only that caller should open a page.
+        /// Whether this is the first answer with this request. Only the caller that gets it should open a page.
         is_first: bool,
     },
     /// Another process asks the person.

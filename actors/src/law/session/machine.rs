@@ -30,7 +30,7 @@ use crate::values::{
 /// The time-out of the session's own store operations.
 pub(super) const STORE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The session machine. Its contract is the [module](super)'s.
+/// The session machine. Its contract is that of the [module](super).
 #[derive(Clone, Debug)]
 pub struct Session {
     pub(super) policy: Policy,
@@ -239,7 +239,7 @@ impl Session {
             self.published = Some(published.clone());
             SessionEffect::Publish(Box::new(published))
         });
-        // The answers may be those of a crowd, so their memory is used for all effects.
+        // There may be a great many answers, so their vector is used for all effects.
         let mut effects = output.answers;
         effects.splice(..0, publication.into_iter().chain(output.effects));
         effects

@@ -65,9 +65,9 @@ pub struct Policy {
     /// The lifetime that must remain of a token that is handed out, even if the caller asks for less (1 s). The token
     /// still has to reach the resource.
     pub safety_margin: Duration,
-    /// The first pause after a failure that callers were told of, before jitter; it doubles (1 s).
+    /// The first pause after a failure that callers got as an error, before jitter; it doubles (1 s).
     pub initial_backoff: Duration,
-    /// The longest pause after failures, and after refusals that a refresh does not help (5 min).
+    /// The longest pause after failures, and after refusals that a refresh does not cure (5 min).
     pub max_backoff: Duration,
     /// The longest `Retry-After` that is honoured (1 h).
     pub max_retry_after: Duration,
@@ -88,8 +88,8 @@ pub enum RefreshPolicy {
     /// Only after a caller got a token within its early window.
     #[default]
     OnDemand,
-    /// In the early window, if the token was used since it was minted. Use counts in this process alone, whoever
-    /// obtained the token. Until the window begins, the session's actor stays awake to see the use.
+    /// In the early window, if the token was used since it was minted. Only use in this process counts, whichever
+    /// process obtained the token. Until the window begins, the session's actor stays awake to see the use.
     WhileInUse,
     /// Always in the early window. If `inactivity` is set, also after three quarters of it without use of the refresh
     /// token.
@@ -159,19 +159,19 @@ pub enum SessionEvent {
     WaiterGone(WaiterId),
     /// A resource refused a lease.
     Invalidate(ReplyId, Refusal),
-    /// The published lease was handed out without the mailbox since the last tick.
+    /// The published lease was handed out without a message to the actor since the last tick.
     Used,
     /// A read is done.
     Loaded(Op, Result<Option<Box<View>>, StoreFault>),
     /// The flight reports.
     Flight(FlightId, Report),
-    /// The flight is over and reports nothing more. If it has not landed before, it broke off.
+    /// The flight is over and reports nothing more. If it has not landed before, it ended without a result.
     FlightOver(FlightId),
     /// The time that [`Session::next_wake`] returned has come.
     Tick,
     /// The store reports that the record was written, or may have been.
     StoreChanged,
-    /// The issuer is throttled until then.
+    /// The issuer is throttled until this time.
     Throttled(ElapsedTime),
     /// The machine woke from suspend. Background refreshes that have become due are spread over time.
     Resumed,
@@ -181,7 +181,7 @@ pub enum SessionEvent {
     LoginRequestGone(ReplyId),
     /// A login attempt reports.
     Attempt(AttemptId, Box<LoginReport>),
-    /// The login attempt is over and reports nothing more. If it has not concluded before, it broke off.
+    /// The login attempt is over and reports nothing more. If it has not concluded before, it ended without a result.
     AttemptOver(AttemptId),
     /// Install a login.
     Install(ReplyId, Box<Login>),
@@ -214,7 +214,7 @@ pub enum SessionEffect {
     AnswerInstall(ReplyId, Result<Box<View>, InstallError>),
     /// Answer a logout.
     AnswerLogout(ReplyId, Result<LoggedOut, LogoutError>),
-    /// Answer a configuration: the view that is in force now.
+    /// Answer a configuration with the record that is in force now.
     AnswerConfigure(ReplyId, Result<Box<View>, ConfigureError>),
     /// Read the record.
     Load(Op),
@@ -232,9 +232,9 @@ pub enum SessionEffect {
     Reserve(Op, KeyedDigest),
     /// Write.
     Change(Op, Box<Change>),
-    /// Revoke the tokens of a logout. There is no completion. If an [`AnswerLogout`](Self::AnswerLogout) says in the same step
-    /// that the revocation is [in the air](RevocationOutcome::InTheAir), the driver answers with its outcome instead, once that
-    /// is known or the policy's timeout has passed.
+    /// Revoke the tokens of a logout. There is no completion. If an [`AnswerLogout`](Self::AnswerLogout) of the same
+    /// event has the outcome [in the air](RevocationOutcome::InTheAir), the driver delays that answer until the
+    /// revocation has ended or the policy's timeout has passed, and puts the outcome into it.
     Revoke(Box<Revocation>),
     /// Publish that this flight brought no token. A flight that the shutdown ended publishes that itself.
     Note(FlightId, Failure),
@@ -245,7 +245,7 @@ pub enum SessionEffect {
 pub struct Failure {
     /// The reason.
     pub reason: Reason,
-    /// Whether callers wait for another attempt. If not, the failure was given to those that waited.
+    /// Whether callers wait for another attempt. If not, the waiting callers got the error.
     pub retrying: bool,
 }
 
@@ -275,7 +275,7 @@ pub struct Standing {
     pub signing_in: bool,
 }
 
-/// A lease, and how long it is handed out without the mailbox.
+/// A lease, and how long it is handed out without a message to the actor.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hit {
     /// The lease.
@@ -288,10 +288,10 @@ pub struct Hit {
 /// [`Session::start`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Residue {
-    /// The newest refused generation. It and older ones are not served (law 6).
+    /// The newest refused generation. Leases of this generation and older ones are not served (law 6).
     pub floor: Option<Generation>,
-    /// The newest refused generation of the epochs before the floor's. It counts if a login that is served before it is
-    /// stored is never stored.
+    /// The newest refused generation of the epochs before the floor's. It becomes the floor again if the floor belongs
+    /// to an unstored login that is never stored.
     pub floor_before: Option<Generation>,
     /// The flight that runs.
     pub flight: Option<RunningFlight>,
@@ -307,20 +307,20 @@ pub struct Residue {
     pub closed: Option<Reason>,
     /// A lease that is not stored yet, or never will be. It exists nowhere else (law 4).
     pub unstored: Option<Lease>,
-    /// The newest generation known. Tokens minted without a store count on from it.
+    /// The newest generation known. Tokens minted without a store get the next numbers after it.
     pub known: Generation,
     /// The login attempts that run.
     pub attempts: Vec<RunningAttempt>,
-    /// Logins that did not help.
+    /// The logins that operations have caused.
     pub elevations: Elevations,
-    /// The plan of the newest grant seen, where it is not the policy's: a repeatable source mints without a store.
+    /// The plan of the newest grant seen, if it is not the policy's. A repeatable source uses it to mint without a store.
     pub plan: Option<Box<RenewalPlan>>,
 }
 
 /// A logout that has begun.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PendingLogout {
-    /// The record could not be read yet. The epoch that it holds is to end.
+    /// The record could not be read yet. The epoch in it is to end.
     Unread,
     /// This epoch is to end.
     Of(Epoch),
@@ -342,10 +342,10 @@ pub struct RunningFlight {
 pub struct Backoff {
     /// Consecutive failures of flights that callers waited for.
     pub failures: u32,
-    /// Consecutive failures of flights that no caller waited for. They make the pauses of background work longer, and not
+    /// Consecutive failures of flights that no caller waited for. They lengthen the pauses of background work, but not
     /// those of callers.
     pub background_failures: u32,
-    /// Token requests that have failed since, while callers wait.
+    /// Token requests that have failed for the callers that wait now.
     pub attempts: u32,
     /// The last failure, and the time until which no flight begins.
     pub resting: Option<(TokenError, ElapsedTime)>,
@@ -358,7 +358,7 @@ pub struct Backoff {
 pub enum RefusalAnswer {
     /// No lease of that generation or older is handed out any more. Ask for a token.
     Noted,
-    /// There is a newer lease already, so nothing changed. Ask for a token.
+    /// A newer lease exists already, so nothing changed. Ask for a token.
     Superseded,
     /// The session knows no such lease, not even after it has read the record again. Nothing changed. The lease belongs to
     /// another session, or to a record that the store has lost.
@@ -377,7 +377,7 @@ pub struct LoggedOut {
 }
 
 impl LoggedOut {
-    /// Whether a token of the session may still be valid. It may, unless each one is known to be revoked.
+    /// Whether a token of the session may still be valid, because not every token is known to be revoked.
     pub fn may_still_live(&self) -> bool {
         self.has_unknown_token || self.revocation.is_some_and(|outcome| outcome != RevocationOutcome::Done)
     }
@@ -401,6 +401,6 @@ pub enum RevocationOutcome {
 pub struct Birth {
     /// Drawn once for each process. Distinguishes its unstored tokens from those of others.
     pub nonce: Nonce,
-    /// Drawn for each actor. The ids of its flights count on from here, and those of its login attempts count back.
+    /// Drawn for each actor. The ids of its flights count up from here, and the ids of its login attempts count down.
     pub flights: FlightId,
 }

@@ -30,7 +30,7 @@ pub(super) struct Pacing {
 #[derive(Clone, Copy, Debug)]
 struct EarlyWindow {
     generation: Generation,
-    /// Ends where the early window begins.
+    /// A validity that ends where the early window begins.
     before: Validity,
     /// When a background refresh of this lease may begin.
     background_from: ElapsedTime,
@@ -140,7 +140,7 @@ impl Session {
         let background_from = if foreign { now.elapsed().after(pause) } else { now.elapsed() };
         self.pacing.window = Some(EarlyWindow { generation, before: validity.shortened(margin), background_from });
         self.pacing.early_wanted = false;
-        // Callers wanted, or used, the previous lease, whichever process obtained this one.
+        // The wish for an early refresh, and the use, were those of the previous lease, whichever process obtained this one.
         self.pacing.used = false;
     }
 
@@ -156,7 +156,7 @@ fn keep_alive_after(inactivity: Duration) -> Duration {
     (inactivity / 4 * 3).max(Duration::from_secs(60))
 }
 
-/// How long ago `then` was: by the elapsed clock, or the wall clock across boots.
+/// How long ago `then` was, by the elapsed clock, or by the wall clock if the boots differ.
 fn age(then: &Moment, now: &Moment) -> Duration {
     now.elapsed_since(then).unwrap_or_else(|| now.wall.since(then.wall))
 }

@@ -25,8 +25,8 @@ pub(super) struct Rest {
     pub(super) retrying: bool,
 }
 
-/// Whether a failure for this reason may pass while callers wait. `Aborted`, an attempt that broke off inside this
-/// process, is among them, because the next attempt decides from its mark.
+/// Whether a failure for this reason may be over soon, so that callers may wait for another attempt. `Aborted` is such
+/// a reason, because the next flight decides from the mark of the aborted one.
 fn passes(reason: Reason) -> bool {
     matches!(
         reason,
@@ -54,7 +54,7 @@ impl Pauses {
         self.backoff = Backoff::default();
     }
 
-    /// Ends the backoff after a failure that was due to a missing source, because another source is named now.
+    /// Ends the backoff after a failure that was due to a missing source, because the new plan names another source.
     pub(super) fn forget_missing_source(&mut self) {
         let Backoff { resting, background_resting, .. } = self.backoff;
         if resting.or(background_resting).is_some_and(|(error, _)| error.reason() == Reason::SourceMissing) {
@@ -65,8 +65,8 @@ impl Pauses {
     /// Counts a failure of `requests` token requests, and begins its pause. `patience` is the latest time until
     /// which a caller waits for another attempt; `None` if no caller does.
     ///
-    /// While attempts are left and the pause ends before that time, the pause is short (law 8). Otherwise it is that of
-    /// the backoff. If no caller has waited for the flight, the backoff is that of background work alone, and callers wait
+    /// While attempts are left and the pause ends before that time, the pause is short (law 8). Otherwise the backoff
+    /// decides. If no caller has waited for the flight, the backoff applies to background work alone, and callers wait
     /// only for as long as the server asked.
     pub(super) fn fail(
         &mut self,
@@ -118,7 +118,7 @@ impl Pauses {
         self.unattended = false;
     }
 
-    /// Called when new callers wait and no earlier ones do. Attempts made for earlier callers do not count for these.
+    /// Called when a caller begins to wait and no other caller does. Attempts made for earlier callers do not count for it.
     pub(super) fn begin_cohort(&mut self, now: ElapsedTime) {
         if !self.are_resting(now) {
             self.backoff.attempts = 0;
@@ -137,17 +137,17 @@ impl Pauses {
         self.throttled.take_if(|until| *until <= now);
     }
 
-    /// Whether a pause after a failure lasts that holds back callers too.
+    /// Whether a pause after a failure still lasts that also holds back callers.
     pub(super) fn are_resting(&self, now: ElapsedTime) -> bool {
         self.backoff.resting.is_some_and(|(_, until)| until > now)
     }
 
-    /// Whether a pause after a failure lasts that holds back background work.
+    /// Whether a pause after a failure still lasts that holds back background work.
     pub(super) fn hold_background(&self, now: ElapsedTime) -> bool {
         self.backoff.background_resting.is_some_and(|(_, until)| until > now)
     }
 
-    /// Whether the issuer's throttle lasts.
+    /// Whether the issuer's throttle still lasts.
     pub(super) fn are_throttled(&self, now: ElapsedTime) -> bool {
         self.throttled.is_some_and(|until| until > now)
     }

@@ -17,7 +17,7 @@ pub(super) struct Refusals {
     /// Refusals that wait for a read of the record.
     deferred: Vec<(ReplyId, Refusal)>,
     futility: Futility,
-    /// The version of the record from which a refused token was last to be removed.
+    /// The version of the record for which this session last tried to remove a refused token.
     discarded: Option<Version>,
 }
 
@@ -67,16 +67,17 @@ impl Refusals {
         self.futility = Futility::default();
     }
 
-    /// Lowers a floor above the `newest` generation that is known. It was raised before the first read, by a refusal of a
-    /// lease that is not from here. All that was known by then stays refused, because earlier refusals may have covered it.
+    /// Lowers a floor above the `newest` generation that is known. It was raised before the first read, by a refusal of
+    /// a lease that this session does not know. Every generation that was known by then stays refused, because earlier
+    /// refusals may have covered it.
     pub(super) fn lower_floor(&mut self, known_before: Generation, newest: Generation) {
         if self.floor.is_some_and(|floor| floor.supersedes(&newest)) {
             self.floor = Some(known_before).filter(|known| *known != Generation::default());
         }
     }
 
-    /// No lease of this generation or older is served from now on. Above the `stored` epoch there is only a login that may
-    /// never be stored, so the floor before it is kept.
+    /// No lease of this generation or older is served from now on. An epoch above the `stored` one belongs to a login
+    /// that may never be stored, so the floor before it is kept.
     fn raise_floor(&mut self, refused: Generation, stored: Epoch) {
         let Some(floor) = self.floor else {
             self.floor = Some(refused);
@@ -94,9 +95,9 @@ impl Refusals {
 }
 
 impl Session {
-    /// A resource refused a lease. Before the first read it is not known which lease that was, or why it was minted. A
-    /// lease that is newer than what is known may be a sibling's. The refusal is therefore deferred until the record has
-    /// been read, or cannot be read.
+    /// A resource refused a lease. Before the first read, the session does not know which lease that was, or why it was
+    /// minted. A lease that is newer than any known one may be a sibling's. The refusal is therefore deferred until the
+    /// record has been read, or cannot be read.
     pub(super) fn refuse(&mut self, reply: ReplyId, refusal: Refusal, now: Now, out: &mut Output) {
         let known = self.knowledge.view().is_some() && !self.is_unknown(refusal.generation);
         if known || self.stopping || self.refusals.deferred.len() >= self.policy.max_waiters {
@@ -108,7 +109,7 @@ impl Session {
         }
     }
 
-    /// Whether a lease of this generation is newer than everything that is known.
+    /// Whether this generation is newer than every known one.
     fn is_unknown(&self, refused: Generation) -> bool {
         refused.supersedes(&self.knowledge.newest_generation())
     }
@@ -133,16 +134,16 @@ impl Session {
 
     fn decide_refusal(&mut self, reply: ReplyId, refusal: Refusal, now: Now, out: &mut Output) {
         let refused = refusal.generation;
-        // A floor above everything that is known would be above the tokens to come too, even those of a new login.
+        // A floor above every known generation would also cover tokens that do not exist yet, even those of a new login.
         if self.knowledge.view().is_some() && self.is_unknown(refused) {
             return out.answer_refusal(reply, RefusalAnswer::Unknown);
         }
         let current = self.lease().map(Lease::generation);
         let answer = match current {
-            // The caller is late and gets the current lease. Nothing changes for other callers.
+            // The report is late, because there is a newer lease already. Nothing changes for other callers.
             Some(current) if current.supersedes(&refused) => RefusalAnswer::Superseded,
-            // One token may have two generations of one number, if it was handed out unstored and stored later by a
-            // write that had timed out.
+            // One token may have two generations with the same number, if it was handed out unstored and a write that
+            // had timed out stored it later.
             Some(current) if !refused.supersedes(&current) => match self.futile(&refusal, now) {
                 Some(error) => RefusalAnswer::Futile(error),
                 None => RefusalAnswer::Noted,
@@ -156,9 +157,9 @@ impl Session {
         out.answer_refusal(reply, answer);
     }
 
-    /// Removes a refused token from the record of a grant that has ended. No refresh will replace it there, and the floor
-    /// is this process's own. Tried once for each version of the record, because the floor holds here even if the write
-    /// fails.
+    /// Removes a refused token from the record of a grant that has ended. No refresh will replace the token there, and
+    /// other processes do not have this process's floor. The removal is tried once for each version of the record,
+    /// because the floor holds here even if the write fails.
     pub(super) fn discard_refused(&mut self, out: &mut Output) {
         let (Some(view), Some(floor)) = (self.knowledge.stored_view(), self.refusals.floor) else { return };
         let (Renewal::LoginRequired(_), Some(lease)) = (&view.renewal, &view.lease) else { return };

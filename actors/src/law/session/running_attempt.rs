@@ -34,27 +34,27 @@ pub enum AttemptStage {
         key: LoginKey,
         /// The request.
         offer: Box<LoginOffer>,
-        /// Whether a caller has it, and shows it.
+        /// Whether a caller has received the request, and shows it.
         is_shown: bool,
     },
     /// Another process asks.
     Elsewhere,
     /// An answer is being redeemed.
     Arriving,
-    /// It has concluded, and saves its login.
+    /// The attempt has concluded, and saves its login.
     Keeping,
 }
 
 /// The answer that a request waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Awaits {
-    /// Something to show, or the end.
+    /// A request to show, or the end of the attempt.
     Offer,
-    /// The end, or a request that no caller shows yet. Its asker has died, and this process has taken it over.
+    /// The end, or a request that no caller shows yet, because this process has taken it over from one that died.
     EndOrUnshown,
     /// The end.
     End,
-    /// The end, which it has asked for.
+    /// The end, because the request has asked for it.
     Cancellation,
 }
 

@@ -1,4 +1,4 @@
-//! Which callers get a lease, which an error, and which wait.
+//! The decision whether a caller gets a lease or an error, or waits.
 
 use std::time::Duration;
 
@@ -40,7 +40,7 @@ impl Session {
         }
     }
 
-    /// The newest lease that may be handed out, however old it is.
+    /// The newest lease that is not refused or blocked, even if it has expired.
     pub(super) fn lease(&self) -> Option<&Lease> {
         if self.is_closing() || self.is_barred() {
             return None;
@@ -49,7 +49,8 @@ impl Session {
         (!self.refusals.cover(&lease.generation())).then_some(lease)
     }
 
-    /// Whether nothing of the newest epoch may be served. A login that is not stored yet begins another one.
+    /// Whether no lease of the newest epoch may be served. A login that is not stored yet begins another epoch, and is
+    /// not blocked.
     fn is_barred(&self) -> bool {
         let is_blocked = self.knowledge.epoch().is_some_and(|epoch| self.issuers.block(epoch));
         is_blocked && !self.knowledge.holds_unstored_login()
@@ -90,8 +91,9 @@ impl Session {
         self.pauses.error_until(waiter.patience().unwrap_or(now.elapsed()), now.elapsed())
     }
 
-    /// The reason why a login is required of callers, some of which insist or none; `None` if none is. A client that the
-    /// server has rejected is tried again for a caller that insists, because some servers reject one only for a time.
+    /// The reason why callers need a login, given whether one of them insists; `None` if they need none. A client that
+    /// the server has rejected is tried again for a caller that insists, because some servers reject a client only for
+    /// a time.
     pub(super) fn login_required_for(&self, insisting: bool, now: Now) -> Option<Reason> {
         self.login_required(now).filter(|reason| !(insisting && *reason == Reason::ClientRejected))
     }
@@ -111,7 +113,7 @@ impl Session {
         self.login_required_by(view).or_else(|| self.landings.login_required(view.version, now.elapsed()))
     }
 
-    /// Whether no login is required, or none yet, because a lease without a refresh token is still good.
+    /// Whether no login is required now. That is also so while a lease without a refresh token is still good.
     pub(super) fn is_signed_in(&self, now: Now) -> bool {
         self.login_required(now).is_none() || self.serve(Duration::ZERO, now).is_some()
     }
@@ -120,7 +122,7 @@ impl Session {
     fn login_required_by(&self, view: &View) -> Option<Reason> {
         let repeatable = self.renewal().spending == Spending::Repeatable;
         match &view.renewal {
-            // A repeatable source needs no refresh token, so it does not matter what became of the last one.
+            // A repeatable source needs no refresh token, so the end of the last one does not matter.
             Renewal::LoginRequired(Reason::NeverSignedIn | Reason::GrantEnded | Reason::MaybeConsumed)
                 if repeatable =>
             {
@@ -132,8 +134,7 @@ impl Session {
         }
     }
 
-    /// Whether only a login can help for as long as the record stays as it is. The next actor learns this from the
-    /// store.
+    /// Whether only a login can help while the record stays unchanged. The next actor learns this from the store.
     pub(super) fn awaits_login(&self) -> bool {
         self.knowledge
             .stored_view()

@@ -1,5 +1,6 @@
-//! The door to logins: requests join, are answered once, and begin an attempt only where none is under way (laws 17, 18, 22
-//! and 25). The attempts themselves are [`login`](crate::law::login) machines, which outlive this session's actor.
+//! The requests for logins. A request joins the attempt that is under way or begins one, and is answered once (laws 17,
+//! 18, 22 and 25). The attempts themselves are [`login`](crate::law::login) machines, which outlive this session's
+//! actor.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -15,13 +16,13 @@ use crate::values::{
     AttemptId, Callback, ElapsedTime, Epoch, Lease, LoginKey, LoginReason, Now, Scopes, SignInError, StoreFault,
 };
 
-/// How many answers are completed at once, beside the attempt that asks. Each has taken a pending login out.
+/// How many attempts may complete an answer at once, beside the attempt that asks.
 const MAX_COMPLETIONS: usize = 8;
 
-/// How long the redemption of an answer by another process is waited for at most.
+/// The longest wait for another process to redeem an answer.
 const REDEMPTION: Duration = Duration::from_secs(75);
 
-/// How many results are remembered for requests that come late.
+/// How many results are remembered, for requests that come after the end of their attempt.
 const MAX_RESULTS: usize = 8;
 
 /// The logins of a session.
@@ -67,7 +68,7 @@ impl SigningIn {
         !self.running.is_empty() || !self.waiters.is_empty() || !self.deferred.is_empty()
     }
 
-    /// Whether a login is held that is not stored yet (law 21).
+    /// Whether an attempt holds a login that is not stored yet (law 21).
     pub(super) fn is_keeping(&self) -> bool {
         self.running.iter().any(|attempt| attempt.stage == AttemptStage::Keeping)
     }
@@ -78,7 +79,7 @@ impl SigningIn {
         self.waiters.iter().map(|waiter| waiter.deadline).chain(deferred).min()
     }
 
-    /// Whether `operation` was refused the lease of the login that was made for it.
+    /// Whether the login that began `epoch` was made for `operation`.
     pub(super) fn was_in_vain(&self, epoch: Epoch, operation: OperationKey) -> bool {
         self.elevations.was_for(epoch, operation)
     }
@@ -111,7 +112,7 @@ impl SigningIn {
 }
 
 impl Session {
-    /// A request about logins.
+    /// Handles a request about logins.
     pub(super) fn login_requested(&mut self, reply: ReplyId, request: LoginRequest, now: Now, out: &mut Output) {
         let refused = if self.stopping {
             Some(LoginReason::ShuttingDown)
@@ -132,7 +133,8 @@ impl Session {
         self.take_login_request(reply, request, now, out);
     }
 
-    /// How many requests may wait when this one comes. The person's own word is not refused because many wait for it.
+    /// How many requests may wait when one of this kind comes. A person's answer or cancellation is not refused because
+    /// many requests wait for it.
     fn most_requests(&self, kind: &LoginRequestKind) -> usize {
         match kind {
             LoginRequestKind::Begin(..) | LoginRequestKind::Await(_) => self.policy.max_waiters,
@@ -162,7 +164,7 @@ impl Session {
         };
         match joins {
             Err(answer) => out.answer_login(reply, answer),
-            // Only this one, because a crowd may wait.
+            // Only this request is answered here. To go through all that wait would take long.
             Ok((attempt, awaits)) => {
                 match self.signing_in.attempt(attempt).and_then(|attempt| attempt.progress(awaits)) {
                     Some(progress) => out.answer_login(reply, Ok(progress)),
@@ -190,7 +192,7 @@ impl Session {
             }
             LoginCause::Operation { refused, operation } => {
                 let current = self.lease().map(|lease| lease.generation());
-                // A newer lease is there already. The caller tries it first.
+                // A newer lease exists already. The caller tries it first.
                 if current.zip(refused).is_some_and(|(current, refused)| current.supersedes(&refused)) {
                     return Err(Ok(LoginProgress::SignedIn));
                 }
@@ -205,7 +207,7 @@ impl Session {
             return error(LoginReason::LoggedOut);
         }
         if self.signing_in.is_keeping() {
-            // A login is here, and the store does not take it yet. Another one would fail in the same way.
+            // A login has arrived, and cannot be stored yet. Another one would fail in the same way.
             return error(LoginReason::StoreTrouble);
         }
         if let Some(attempt) = self.signing_in.asking() {
@@ -227,7 +229,7 @@ impl Session {
         Ok((id, Awaits::Offer))
     }
 
-    /// Hands a person's answer to the attempt that expects it, or to one of its own.
+    /// Hands a person's answer to the attempt that expects it, or to a new attempt.
     fn complete_login(
         &mut self,
         callback: Callback,
@@ -295,7 +297,7 @@ impl Session {
                     self.forget_unstored_login();
                 }
                 self.update(*view, now, out);
-                // An earlier actor may have ended before it had told them.
+                // Requests may still wait, if the conclusion was lost with an earlier actor.
                 self.conclude_waiters(id, Ok(()), out);
             }
             LoginReport::Lost => self.attempt_over(id, now, out),
@@ -330,7 +332,7 @@ impl Session {
             self.knowledge.minted(lease);
             self.reset_for_new_epoch();
         }
-        // A login that came first is as good as this one, whichever process the person has answered.
+        // If another login came first and the session is signed in, the waiting requests succeed all the same.
         let came_first = result == Err(LoginReason::Superseded) && self.is_signed_in(now);
         let told = if came_first { Ok(()) } else { result };
         self.signing_in.remember(id, told);
@@ -345,7 +347,7 @@ impl Session {
         self.serve_waiters(now, out);
     }
 
-    /// The attempt's task has ended. If it has not concluded, it broke off.
+    /// The attempt's task has ended. If it has not concluded, it ended without a result.
     pub(super) fn attempt_over(&mut self, id: AttemptId, now: Now, out: &mut Output) {
         let place = self.signing_in.running.iter().position(|attempt| attempt.id == id);
         if let Some(ended) = place.map(|place| self.signing_in.running.remove(place)) {
@@ -358,7 +360,8 @@ impl Session {
         }
     }
 
-    /// The store will never have the login that is served unstored. A refusal of it does not cover the grant before.
+    /// Forgets the unstored login, because the store will never have it. A refusal of its lease does not cover the
+    /// grant before it.
     fn forget_unstored_login(&mut self) {
         self.knowledge.forget_unstored_login();
         self.refusals.forget_floor_above(self.knowledge.newest_generation());
@@ -380,7 +383,7 @@ impl Session {
         }
     }
 
-    /// Answers all that wait for an attempt with its result.
+    /// Answers the requests that wait for an attempt with its result.
     fn conclude_waiters(&mut self, id: AttemptId, result: Result<(), LoginReason>, out: &mut Output) {
         for waiter in self.signing_in.waiters.extract_if(.., |waiter| waiter.attempt == id) {
             let answer = match result {
@@ -392,14 +395,15 @@ impl Session {
         }
     }
 
-    /// The record has been read. The requests that waited for that are taken.
+    /// Handles the requests that waited for the first read of the record.
     pub(super) fn take_deferred_logins(&mut self, now: Now, out: &mut Output) {
         for (reply, request) in std::mem::take(&mut self.signing_in.deferred) {
             self.take_login_request(reply, request, now, out);
         }
     }
 
-    /// The record cannot be read. A login may replace a damaged one, and nothing else.
+    /// Handles the waiting requests if the record cannot be read. A login may replace a damaged record. After other
+    /// faults, the requests fail.
     pub(super) fn logins_unread(&mut self, fault: StoreFault, now: Now, out: &mut Output) {
         for (reply, mut request) in std::mem::take(&mut self.signing_in.deferred) {
             if fault == StoreFault::Unreadable {
@@ -423,7 +427,7 @@ impl Session {
         }
     }
 
-    /// Answers the callers that waited for another process's redemption, once it can bring no login any more.
+    /// Answers the callers that waited for another process's redemption, once that cannot bring a login any more.
     pub(super) fn answer_after_arrival(&mut self, now: Now, out: &mut Output) {
         if !self.is_arriving(now) {
             self.serve_waiters(now, out);
@@ -451,8 +455,8 @@ impl Session {
         }
     }
 
-    /// Whether an answer is being redeemed, by this process or another one. Callers wait meanwhile, and nothing of the old
-    /// grant is presented (law 25).
+    /// Whether an answer is being redeemed, by this process or another one. Meanwhile callers wait, and the old grant's
+    /// refresh token is not presented (law 25).
     pub(super) fn is_arriving(&self, now: Now) -> bool {
         let here = self.signing_in.running.iter().any(|attempt| attempt.stage == AttemptStage::Arriving);
         here || self.arrives_elsewhere(now).is_some()
@@ -461,15 +465,15 @@ impl Session {
     /// Until when another process may redeem an answer; `None` if none does.
     pub(super) fn arrives_elsewhere(&self, now: Now) -> Option<ElapsedTime> {
         let prompt = self.knowledge.stored_view()?.prompt.as_deref()?;
-        // The note names the attempt that has asked, which another process may have answered. A login that is here, and not
-        // stored yet, ends the wait.
+        // The note names the attempt that has asked, although another process may redeem its answer. A login that has
+        // arrived in this process, and is not stored yet, ends the wait.
         if prompt.state != PromptState::Answered || self.signing_in.is_keeping() {
             return None;
         }
         let age = now.moment.elapsed_since(&prompt.at).unwrap_or_else(|| now.moment.wall.since(prompt.at.wall));
         // The clock of the redeemer's host may be ahead, so the time since this process first saw it counts, too.
         let seen = self.knowledge.answered_since()?;
-        // Both times are of the redeemer's own clock.
+        // Both times are from the redeemer's clock.
         let bound = prompt.expires.since(prompt.at.wall).min(REDEMPTION);
         let left = bound.saturating_sub(age).min(seen.after(bound).since(now.elapsed()));
         (!left.is_zero()).then(|| now.elapsed().after(left))

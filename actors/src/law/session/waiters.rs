@@ -53,7 +53,7 @@ impl Waiter {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Waiters {
     by_id: Line<WaiterId, Waiter>,
-    /// The earliest deadline first. Some belong to callers that are gone, but never the first.
+    /// The earliest deadline first. Some entries belong to callers that are gone, but never the first one.
     by_deadline: BinaryHeap<Reverse<(ElapsedTime, WaiterId)>>,
 }
 
@@ -105,7 +105,7 @@ impl Waiters {
         self.by_id.iter().any(|(_, waiter)| waiter.insists())
     }
 
-    /// The flight with this number was as good as a new one, so callers that insisted on it take what is there.
+    /// The flight with this number was as good as a new one, so callers that insisted on such a flight take the current lease.
     pub(super) fn satisfy(&mut self, flight: u64) {
         self.by_id.for_each(|waiter| {
             if waiter.accepts_flight(flight) {
@@ -114,15 +114,15 @@ impl Waiters {
         });
     }
 
-    /// Removes the deadlines of callers that are gone. Those at the top of the heap are removed at once, the others
-    /// when they are many.
+    /// Removes the deadlines of callers that are gone. At the top of the heap they are removed at once. Others stay
+    /// until they are more than half of all.
     fn forget_departed(&mut self) {
         let by_id = &self.by_id;
         let waits = |Reverse((deadline, id)): &Reverse<(ElapsedTime, WaiterId)>| {
             by_id.get(*id).is_some_and(|waiter| waiter.deadline == *deadline)
         };
         if by_id.is_empty() {
-            // The memory of a crowd is freed at once.
+            // The memory of many deadlines is freed as soon as the last caller leaves.
             self.by_deadline = BinaryHeap::new();
         } else if self.by_deadline.len() > 2 * by_id.len() {
             self.by_deadline.retain(waits);

@@ -7,7 +7,7 @@ use super::*;
 #[derive(Clone, Copy, Debug)]
 enum Deed {
     Ask(Urgency),
-    /// The ask at this index of all asks so far. It may be waiting, granted or over.
+    /// The index of one of all asks so far. That ask may be waiting, granted or over.
     Gone(usize),
     Returned(usize, Option<u64>),
     Throttled(u64),
@@ -92,7 +92,7 @@ impl Account {
 
     fn check(&mut self, effect: &IssuerEffect) {
         let (Grant(ask) | Hold(ask, _)) = *effect;
-        let (urgency, from) = self.waiting.remove(&ask).expect("answered once, and only who waits");
+        let (urgency, from) = self.waiting.remove(&ask).expect("only a waiting ask is answered, and only once");
         match *effect {
             Grant(_) => {
                 assert!(self.now >= self.throttled, "granted within a throttle");
@@ -119,13 +119,16 @@ impl Account {
         assert_eq!(limiter.turns.keys().collect::<Vec<_>>(), self.waiting.keys().collect::<Vec<_>>());
         assert_eq!(limiter.queue.len(), self.waiting.len());
         assert_eq!(limiter.out, self.out);
-        assert!(self.now >= self.throttled || self.waiting.is_empty(), "somebody waits within a throttle");
+        assert!(self.now >= self.throttled || self.waiting.is_empty(), "an ask waits within a throttle");
         assert_eq!(limiter.next_wake().is_some(), !self.waiting.is_empty());
         if let Some(wake) = limiter.next_wake() {
             assert!((self.now + 1..=self.now + 60_000).contains(&wake.as_millis()), "asleep too long, or not at all");
         }
         if self.out.len() < self.policy.max_concurrent {
-            assert!(self.waiting.values().all(|(_, from)| from.as_millis() > self.now), "somebody ready waits");
+            assert!(
+                self.waiting.values().all(|(_, from)| from.as_millis() > self.now),
+                "an eligible ask waits although a permit is left"
+            );
         }
     }
 
@@ -153,7 +156,7 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn whatever_happens_the_limiter_keeps_its_rules(
+    fn random_stories_keep_the_rules_of_the_limiter(
         max_concurrent in 1..4_usize,
         timeout in 0..90_u64,
         jitter: u16,
@@ -201,7 +204,7 @@ proptest! {
             }
             account.wake(false);
         }
-        prop_assert!(account.waiting.is_empty(), "somebody waits for ever");
+        prop_assert!(account.waiting.is_empty(), "an ask waits for ever");
         while let Some(ask) = account.out.first().copied() {
             account.tell(Returned(ask, None));
         }
