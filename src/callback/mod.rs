@@ -1,7 +1,7 @@
 //! The answer that a person's browser brings back from an authorization page (RFC 6749 section 4.1.2, RFC 9207).
 //!
 //! A host reads the answer of its own route with [`read`], and the text that a person pastes with [`pasted`]. Both find out
-//! which login it belongs to, and judge nothing else. The login source judges the [`parameters`].
+//! which login the answer belongs to, and check nothing else. The login source checks the [`parameters`].
 
 #[cfg(feature = "loopback")]
 mod loopback;
@@ -23,8 +23,8 @@ pub use loopback::{HostForm, ListenError, LoopbackListener, LoopbackOptions, Out
 /// The maximum length of an answer in bytes, with the text around it.
 pub const MAX_ANSWER: usize = 8 * 1024;
 
-/// The minimum length of a code that is taken without its address, so that a stray word does not end a login. Codes are meant to
-/// have 128 bits of entropy (RFC 6749 section 10.10), which take 22 characters.
+/// The minimum length of a code that is taken without its address, so that a stray word does not end a login. Codes are meant
+/// to have 128 bits of entropy (RFC 6749 section 10.10), which take 22 characters.
 const MIN_BARE_CODE: usize = 16;
 
 /// The characters that people and programs put around an address.
@@ -73,7 +73,7 @@ pub enum CallbackError {
         "this is not the address of a finished sign-in: copy the whole address of the page that the browser ended at"
     )]
     NoAnswer,
-    /// There is an answer without the `state` parameter, so that it belongs to no login (RFC 6749 section 10.12).
+    /// The text contains an answer without the `state` parameter, which belongs to no login (RFC 6749 section 10.12).
     #[error(
         "the address lacks the parameter `state`: copy the whole address, and begin the sign-in again if that is all"
     )]
@@ -149,7 +149,7 @@ pub fn pasted(key: LoginKey, text: &str) -> Result<Callback, CallbackError> {
         (None, None) => Err(CallbackError::NoAnswer),
         (None, Some(code)) => {
             let answer = form_urlencoded::Serializer::new(String::new()).append_pair("code", &code).finish();
-            // Encoding may have made it longer than what is read again.
+            // Encoding may have made the answer longer than `parameters` accepts.
             if answer.len() > MAX_ANSWER { Err(CallbackError::TooLong) } else { Ok(Callback::new(key, answer)) }
         }
     }
@@ -199,8 +199,8 @@ fn keyed(query: &str) -> Result<Callback, CallbackError> {
     }
 }
 
-/// The parts of `text` that may be a query, the likeliest first. A terminal breaks long addresses into lines, so that lines
-/// are joined at first.
+/// The parts of `text` that may be a query, the likeliest first. A terminal breaks long addresses into lines, so the text with
+/// its lines joined comes first.
 fn queries(text: &str) -> Result<Vec<String>, CallbackError> {
     if text.len() > MAX_ANSWER {
         return Err(CallbackError::TooLong);
@@ -219,7 +219,7 @@ fn queries(text: &str) -> Result<Vec<String>, CallbackError> {
     Ok(queries)
 }
 
-/// `word` without the wrappers around it. One at its end alone is a part of it.
+/// `word` without the wrappers around it. Wrappers at its end alone are kept, because they may belong to the query.
 fn unwrapped(word: &str) -> &str {
     match word.starts_with(WRAPPERS) {
         true => word.trim_matches(WRAPPERS),
@@ -234,7 +234,7 @@ fn joined(text: &str) -> String {
         if !whole.is_empty() && line.contains(char::is_whitespace) {
             whole.push(' ');
         }
-        // A shell's mark of a continued line.
+        // A shell marks a continued line with a backslash.
         whole.push_str(line.strip_suffix('\\').unwrap_or(line));
     }
     whole
@@ -266,7 +266,7 @@ fn bare_code(text: &str) -> Option<String> {
     percent_decoded(word).or_else(|| Some(word.to_owned()))
 }
 
-/// `word` decoded, if it is percent-encoded throughout and no control character comes out of it.
+/// `word` decoded, if each `%` begins a valid escape and the result contains no control character.
 fn percent_decoded(word: &str) -> Option<String> {
     let mut parts = word.split('%');
     let mut bytes = parts.next()?.as_bytes().to_vec();

@@ -85,7 +85,7 @@ fn a_parameter_that_comes_twice_is_refused_however_it_is_spelt() {
         assert_eq!(pasted(key_of_state("s"), answer).unwrap_err(), duplicate, "{answer}");
         assert_eq!(parameters(answer).unwrap_err(), duplicate, "{answer}");
     }
-    assert!(read("code=a&state=s&other=1&other=2").is_ok(), "others are not read");
+    assert!(read("code=a&state=s&other=1&other=2").is_ok(), "unknown parameters are not read");
 }
 
 #[test]
@@ -124,7 +124,7 @@ fn a_bare_code_can_be_told_from_a_query() {
         let callback = pasted(key(), text).unwrap();
         assert_eq!((callback.key, code_of(&callback).as_str()), (key(), code), "{text}");
         let Parameters { state, iss, .. } = parameters(callback.expose()).unwrap();
-        assert_eq!((state, iss), (None, None), "nothing is made up");
+        assert_eq!((state, iss), (None, None), "no state and no issuer are invented");
         assert!(read(text).is_err(), "{text}: a route never gets a bare code");
     }
 }
@@ -156,7 +156,7 @@ fn a_text_beyond_the_bound_is_not_read() {
     assert_eq!(read(&long).unwrap_err(), CallbackError::TooLong);
     assert_eq!(pasted(key(), &long).unwrap_err(), CallbackError::TooLong);
     assert_eq!(parameters(&long).unwrap_err(), CallbackError::TooLong);
-    // Three bytes for each of these, once the code is a parameter.
+    // Each `+` takes three bytes in the answer, because it is percent-encoded there.
     let grows = "+".repeat(MAX_ANSWER / 3);
     assert_eq!(pasted(key(), &grows).unwrap_err(), CallbackError::TooLong);
     let fits = "+".repeat(MAX_ANSWER / 3 - "code=".len());

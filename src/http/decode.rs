@@ -57,12 +57,12 @@ pub fn is_whole_object(headers: &HeaderMap, arrived: &[u8], max_answer: usize) -
     matches(headers, arrived, max_answer, is_object)
 }
 
-/// Whether the bytes of a body that broke off are an answer, after [`decode`].
+/// Whether the bytes of a body that broke off can be used as an answer, after [`decode`].
 ///
-/// They are if they contain a [whole JSON object](is_whole_object), under any status. Under status 200 they also are if
-/// they are the first part of an object whose members `access_token` and `refresh_token` have arrived. These two are
-/// strings that are not blank, closed by their quotes, and members of the object itself. Its other members may be
-/// missing. The server has then consumed the refresh token that was presented, and its successor must not be lost.
+/// Under any status, they can if they contain a [whole JSON object](is_whole_object). Under status 200, the first part of an
+/// object is enough if its members `access_token` and `refresh_token` have arrived. These two must be strings that are not
+/// blank, closed by their quotes, and members of the object itself. Its other members may be missing. The server has then
+/// consumed the refresh token that was presented, and its successor must not be lost.
 /// [`read_answer`](crate::grant::read_answer) reads such a part.
 ///
 /// Without a complete `refresh_token`, the bytes are no answer, because the new one may be in the missing part.
@@ -79,7 +79,7 @@ fn matches(headers: &HeaderMap, arrived: &[u8], max_answer: usize, holds: impl F
     }
 }
 
-/// The decoded body, or `None` if it is not compressed.
+/// The decoded body, or `None` if the body is not compressed.
 fn decoded(headers: &HeaderMap, body: &[u8], max: usize) -> Result<Option<Body>, MaybeSent> {
     let mut named = named(headers);
     let mut decoded: Option<Body> = None;
@@ -234,7 +234,7 @@ fn text(bytes: &[u8]) -> &[u8] {
     bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes).trim_ascii_start()
 }
 
-/// Whether `bytes` start like a JSON object. No compressed body of a sensible size does.
+/// Whether `bytes` start like a JSON object. A compressed body of a sensible size never does.
 fn starts_like_an_object(bytes: &[u8]) -> bool {
     text(bytes).starts_with(b"{")
 }

@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 /// complete strings that are not blank. Their order does not matter. Text after them may be missing or damaged.
 pub(super) fn holds_pair(json: &[u8]) -> bool {
     let mut seen = Seen::default();
-    // The error is where the text breaks off. Members before it have been seen.
+    // The error occurs where the text breaks off. The members before that place have been visited.
     let _ = serde_json::Deserializer::from_slice(json).deserialize_map(&mut seen);
     seen.access && seen.refresh
 }

@@ -4,17 +4,17 @@ use reqwest::redirect::{Attempt, Policy};
 use tokenkeeper_actors::values::ResourceUri;
 use url::Url;
 
-/// How many redirects of one request are followed.
+/// The maximum number of redirects that are followed for one request.
 const MAX_REDIRECTS: usize = 5;
 
 /// The redirect policy of a host's own reqwest client, whose requests to `resource` carry tokens.
 ///
 /// It follows a redirect with status 307 or 308 from the resource to the resource, by [`ResourceUri::covers`], and at most
-/// five for one request. At any other redirect it stops, and the redirect's own answer is the answer of the request. Its
-/// `Location` is the host's to judge, and a second session serves another resource.
+/// five for one request. At any other redirect it stops, and the request gets the redirect itself as its answer. The host
+/// decides what to do about its `Location`. Requests to another resource need a session of that resource.
 ///
-/// reqwest's own policy is no choice, because it carries the token to other paths of the origin (law 13), and every other
-/// header to other origins. It also makes a GET of a POST after 301, 302 and 303 (RFC 9110 section 15.4), so that the
+/// reqwest's own policy must not be used, because it carries the token to other paths of the origin (law 13), and every other
+/// header to other origins. It also turns a POST into a GET after 301, 302 and 303 (RFC 9110 section 15.4), so that the
 /// message of an MCP client is lost.
 ///
 /// ```

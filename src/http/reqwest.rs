@@ -9,8 +9,8 @@
 //!
 //! - **reqwest retries protocol NACKs** (HTTP/2 `REFUSED_STREAM`, `GOAWAY`), and hyper-util's client resends a request that a
 //!   reused connection returned. No request is sent through either. `retry::never()` also keeps reqwest from connecting again.
-//! - **Every request has its own connection.** A token request comes once an hour. The saving of a kept-alive connection is
-//!   not worth a race with its end.
+//! - **Every request has its own connection.** A session sends a token request about once an hour. A kept-alive connection
+//!   would save little, and the server could close it while the request is on its way.
 //! - **HTTP/2 is off** (`http1_only()`). One request on one connection needs no multiplexing, and its head would leave
 //!   before its body is polled.
 //! - **There is no second copy**, in case a layer resends nevertheless. The body is a stream that yields its bytes once
@@ -24,17 +24,17 @@
 //! taken, nothing has left. After a failed attempt the [`Gate`] is shut, so that no leftover task can take them later.
 //! The deadline is checked in the same place, which is the last step before the first byte can leave.
 //!
-//! # How a connection stands before its request
+//! # How a connection is opened before its request
 //!
 //! [`HttpClient::connect`] establishes a connection and keeps it. The later request first reads from it. An end or any byte
-//! means that the peer has closed it, or does not speak HTTP. The request then fails while its gate has not been passed, and
-//! is `NotSent`. A connection that the peer closes later than that is lost like any other.
+//! means that the peer has closed it, or does not speak HTTP. The request then fails before it has passed its gate, and is
+//! reported as `NotSent`. If the peer closes the connection later, the request is lost as on any other connection.
 //!
-//! # How a peer could keep the host's threads, and the countermeasures
+//! # How a peer could occupy the host's threads, and the countermeasures
 //!
-//! hyper skips informational answers (1xx) without end, and reads as long as bytes are ready. [`bounded`] counts the bytes.
-//! Other tasks run after every 64 KiB. A head may have 512 KiB, with the informational answers before it, and a body eight
-//! bytes on the wire for each that it may have.
+//! hyper skips any number of informational answers (1xx), and reads as long as bytes are ready. [`bounded`] counts the bytes.
+//! Other tasks run after every 64 KiB. A head may have 512 KiB, including the informational answers before it. A body may take
+//! eight bytes on the wire for each byte of its maximum length.
 //!
 //! # How an answer could be lost although it arrived, and the countermeasures
 //!
@@ -52,9 +52,10 @@
 //!
 //! # How a server could name an address in the host's network, and the countermeasures
 //!
-//! A request within a [`Reach`] goes through a client of its own. Literals are checked before the request, since reqwest asks no
-//! resolver for them. The [`guard`] checks the addresses of names, and reqwest connects to those. That client has no proxy of the
-//! environment, which would look names up by itself. Requests to the loopback go through the client for plain `http`.
+//! A request whose [`Reach`] is limited goes through a separate client. Address literals are checked before the request, since
+//! reqwest asks no resolver for them. The [`guard`] checks the addresses of names, and reqwest connects to those. That client
+//! uses no proxy of the environment, which would resolve names itself. Requests to the loopback go through the client for plain
+//! `http`.
 //! No request follows a redirect, because reqwest sends none.
 //!
 //! A dead peer is noticed within half a minute, however long the time-out is, because the kernel probes the connection
@@ -127,7 +128,7 @@ pub struct ReqwestClient {
     /// For plain `http`, which is for loopback. It never goes through a proxy, which would read the tokens, and
     /// `localhost` is the loopback there, even if the name resolves to another address.
     plain: Client,
-    /// For public addresses alone, by the host's [`Egress`].
+    /// For public addresses only, over the host's [`Egress`].
     guarded: Client,
     /// The headers of every request that has none of the same name.
     headers: HeaderMap,
@@ -163,11 +164,10 @@ impl ReqwestClient {
     /// ([`resolve`](ClientBuilder::resolve)), Unix sockets and connector layers do, without a check, because the host's own
     /// code sets them.
     ///
-    /// With reqwest's feature `rustls`, servers are verified against the certificates of the operating system, and on Unix systems
-    /// other than Apple's and Android these are read when the client is built, from `SSL_CERT_FILE` and `SSL_CERT_DIR` alone if
-    /// the environment has one of them. A company's own root is added in code with
-    /// `tls_certs_merge` (not on Apple's systems and Android), and a client certificate is set
-    /// with `identity`.
+    /// With reqwest's feature `rustls`, servers are verified against the certificates of the operating system, and on Unix
+    /// systems other than Apple's and Android these are read when the client is built, from `SSL_CERT_FILE` and `SSL_CERT_DIR`
+    /// alone if the environment has one of them. A company's own root is added in code with `tls_certs_merge` (not on Apple's
+    /// systems and Android), and a client certificate is set with `identity`.
     ///
     /// The builder is used for connections alone. Its settings for requests and answers, such as redirects, retries, cookies,
     /// compression and HTTP versions, have no effect. Its default headers and its user agent are not sent to servers, because
@@ -208,7 +208,7 @@ impl ReqwestClient {
             return Ok(if url.scheme() == "http" { &self.plain } else { &self.secure });
         }
         reach.permits(url).map_err(Failure::Unsafe)?;
-        // Only `PublicOrLoopback` permits it.
+        // `Reach::permits` accepts a loopback address only for `PublicOrLoopback`.
         let is_local = url.host().is_some_and(|host| is_loopback(&host));
         Ok(if is_local { &self.plain } else { &self.guarded })
     }
@@ -285,7 +285,7 @@ fn once(builder: ClientBuilder) -> ClientBuilder {
         .retry(retry::never())
         .pool_max_idle_per_host(0)
         .http1_only()
-        // It would log the bytes of requests and answers, tokens included.
+        // A verbose connection would log the bytes of requests and answers, tokens included.
         .connection_verbose(false)
         .read_timeout(NEVER)
         .connector_layer(Ahead)
@@ -325,9 +325,9 @@ impl HttpClient for ReqwestClient {
 #[derive(Debug)]
 struct ReqwestConnection {
     client: ReqwestClient,
-    /// The URI that it was established for.
+    /// The URI for which the connection was established.
     to: http::Uri,
-    /// The reach that it was established within.
+    /// The reach within which the connection was established.
     reach: Reach,
     standing: Standing,
 }

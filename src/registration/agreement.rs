@@ -1,8 +1,8 @@
 //! Agrees with all processes on the store about one registration.
 //!
-//! The entry is read. If it is of no use, the claim is taken, the entry is read again, the client is registered, and the
+//! The entry is read. If it cannot be used, the claim is taken, the entry is read again, the client is registered, and the
 //! entry is written at the revision that was read. A registration is repeatable, so nothing is marked, and a process that
-//! can neither claim nor read registers by itself.
+//! can neither claim nor read registers a client without the store.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -23,13 +23,14 @@ use super::redirect::{self, Ports};
 use super::{terms, wire};
 use crate::http::HttpClient;
 
-/// How long another process is waited for that registers.
+/// The maximum wait for another process that holds the claim.
 const MAX_WAIT: Duration = Duration::from_secs(15);
 
-/// The pause between two looks at an entry that another process is about to write. A random part of as much is added.
+/// The minimum pause between two reads of an entry that another process is about to write. A random part of the same length
+/// is added.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// How often a registration is written over another one of no use.
+/// The maximum number of writes of a registration. Each conflict with an unusable registration takes another write.
 const MAX_WRITES: usize = 3;
 
 /// The maximum number of registrations that are read for one session. A resource that lists another issuer at each login causes
@@ -39,7 +40,7 @@ const MAX_READ: usize = 16;
 /// The number of registrations that are kept in memory because they could not be stored.
 const MAX_UNSAVED: usize = 256;
 
-/// Reaches agreement about registrations.
+/// Gets registrations from the store, and makes those that are missing.
 #[derive(Debug)]
 pub(super) struct Agreement {
     entries: Entries,
@@ -92,7 +93,7 @@ impl Agreement {
         }
     }
 
-    /// Pauses before the next look at an entry, and returns the length of the pause.
+    /// Pauses before the next read of an entry, and returns the length of the pause.
     async fn pause(&self) -> Duration {
         let pause = PAUSE + self.entropy.jitter().of(PAUSE);
         #[expect(clippy::disallowed_methods, reason = "the pauses are counted, so that a suspend makes no difference")]
@@ -101,7 +102,7 @@ impl Agreement {
     }
 
     /// Returns the registration in `stored` if it can be used now, and else makes one. `stored` is `None` if the store cannot
-    /// be read. The registrations in memory then stand for it.
+    /// be read. The registrations in memory are then used instead.
     async fn make(
         &self,
         job: &Job,
@@ -194,8 +195,8 @@ impl Agreement {
         self.amend(key, client_id, |_| Amendment::Remove).await
     }
 
-    /// Marks the registration of `client_id` as suspect from now on, unless it is. A client of device logins never is,
-    /// because the device endpoint answers for it before a person is asked.
+    /// Marks the registration of `client_id` as suspect from now on, unless it is suspect already. A client of device logins
+    /// is never marked, because the device endpoint refuses a forgotten client before a person is asked.
     pub(super) async fn suspect(&self, key: &IssuerKey, client_id: &str) -> Result<(), StoreFault> {
         let now = self.now();
         let suspect = |known: &ClientRegistration| match known.suspect_since {
@@ -234,7 +235,8 @@ impl Agreement {
         self.entries.amend(key, client_id, amend).await
     }
 
-    /// Returns the newest registration under a key that `is_wanted`. One that a login of `identity` has made comes first.
+    /// Returns the newest registration under the keys for which `is_wanted` is true. Registrations that a login of `identity`
+    /// made are preferred.
     pub(super) async fn newest(
         &self,
         is_wanted: impl Fn(&IssuerKey) -> bool + Send,

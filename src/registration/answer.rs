@@ -32,8 +32,8 @@ pub enum RegistrationAnswer {
     Registered(Box<ClientInformation>),
     /// The server did not register a client.
     Refused(Refusal),
-    /// The answer reports success, and is no client information. It is no JSON object, has no usable `client_id`, or has a
-    /// secret that cannot be sent.
+    /// The status reports success, but the body is no client information. It is no JSON object, has no usable `client_id`, or
+    /// has a secret that cannot be sent.
     Unreadable,
 }
 
@@ -164,7 +164,7 @@ fn expiry(value: Loose) -> Option<WallTime> {
         value => value.into_text()?.trim().parse().ok()?,
     };
     let millis = if number < FIRST_MILLIS { number * 1000.0 } else { number };
-    // The conversion saturates, and a number that is none becomes 0.
+    // The conversion saturates, and NaN becomes 0.
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it saturates")]
     let millis = millis as u64;
     (millis > 0).then(|| WallTime::from_millis(millis))
@@ -179,7 +179,7 @@ fn is_word(text: &str) -> bool {
     (1..=64).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte))
 }
 
-/// The text as far as it may be shown, or `None` if nothing is left of it.
+/// The part of a text that may be shown, or `None` if nothing is left of it.
 pub(super) fn shown(text: &str) -> Option<String> {
     let plain: String = text.chars().map(|c| if is_plain(c) { c } else { ' ' }).take(MAX_DESCRIPTION * 4).collect();
     let mut words = plain.split_whitespace().collect::<Vec<_>>().join(" ");

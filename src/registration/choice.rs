@@ -20,12 +20,12 @@ use crate::http::Reach;
 /// A secret that ends within this time is of no use to a login that begins now.
 const SECRET_MARGIN: Duration = Duration::from_secs(5 * 60);
 
-/// The way to a client.
+/// The source of the client for a login.
 #[derive(Debug)]
 pub(super) enum Choice {
     /// The client is configured.
     Configured(Box<Registered>),
-    /// A dynamic registration, from the store or anew.
+    /// The client is registered dynamically, and taken from the store or registered now.
     Dynamic(Box<Job>),
 }
 
@@ -36,7 +36,7 @@ pub(super) struct Job {
     pub(super) name: RegistrationName,
     /// The redirect address of the login.
     pub(super) redirect: Option<String>,
-    /// The request and where it goes, or the error if the server registers no client that could be used.
+    /// The request and its endpoint, or the error if the server registers no client that could be used.
     pub(super) registering: Result<Registering, RegistrationError>,
     /// The digest of the settings.
     pub(super) digest: [u8; 32],
@@ -55,7 +55,7 @@ pub(super) fn choose(clients: &Clients, wanted: &Wanted<'_>, now: WallTime) -> R
     if let Some(known) = clients.pre_registered.iter().find(|known| known.issuer == server.issuer) {
         return pre_registered(known, wanted, now).map(|registered| Choice::Configured(Box::new(registered)));
     }
-    // A document that does not fit is no reason to give up while the server registers clients.
+    // If the document cannot be used, dynamic registration is tried before its error is returned.
     let unfit = match &clients.document {
         Some(document) if server.accepts_metadata_documents => match described(document, wanted) {
             Ok(registered) => return Ok(Choice::Configured(Box::new(registered))),
@@ -84,8 +84,8 @@ pub(super) fn choose(clients: &Clients, wanted: &Wanted<'_>, now: WallTime) -> R
     Ok(Choice::Dynamic(Box::new(Job { key, name, redirect, registering, digest, reach: wanted.reach })))
 }
 
-/// The key of the registration for logins with this redirect address. Loopback addresses share one, because
-/// their port and form may change with each listener. Each address of a host has its own.
+/// The key of the registration for logins with this redirect address. All loopback addresses share one key, because
+/// their port and form may change with each listener. Each address of a host's route has its own key.
 pub(super) fn key(
     sharing: Sharing,
     issuer: &str,
@@ -120,8 +120,8 @@ fn pre_registered(known: &PreRegistered, wanted: &Wanted<'_>, now: WallTime) -> 
 
 fn described(document: &MetadataDocument, wanted: &Wanted<'_>) -> Result<Registered, RegistrationError> {
     let origin = RegistrationOrigin::MetadataDocument;
-    // A document holds no shared secret, so `none` is the only method of ours. A server that accepts documents and lists no
-    // methods accepts clients without a secret.
+    // A document holds no shared secret, so `none` is the only method that this version can use with it. A server that accepts
+    // documents and lists no methods accepts clients without a secret.
     let is_ours = document.auth_methods.iter().any(|word| word == method_word(ClientAuth::None));
     let is_theirs = |listed: &Vec<String>| listed.iter().any(|word| word == method_word(ClientAuth::None));
     if !is_ours || !wanted.server.auth_methods.as_ref().is_none_or(is_theirs) {
@@ -159,11 +159,11 @@ fn joined(texts: &[String]) -> String {
 /// Whether a stored registration can be used.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Usability {
-    /// It can.
+    /// It can be used.
     Usable,
-    /// It can, if the server has not forgotten it.
+    /// It can be used if the server has not forgotten it.
     Suspect,
-    /// It cannot.
+    /// It cannot be used.
     Unusable,
 }
 

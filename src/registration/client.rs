@@ -1,4 +1,4 @@
-//! The question for a client, and the client.
+//! The request for a client, and the client that it gets.
 
 use tokenkeeper_actors::values::ServerIdentity;
 use tokenkeeper_actors::values::issuer::{IssuerKey, RegistrationOrigin};
@@ -32,6 +32,6 @@ pub(crate) struct Registered {
     pub(crate) origin: RegistrationOrigin,
     /// The key of the stored registration. `None` for a configured client.
     pub(crate) key: Option<IssuerKey>,
-    /// Whether a dynamic registration of an earlier login is used again. The server may have forgotten it.
+    /// Whether this is the dynamic registration of an earlier login, which the server may have forgotten.
     pub(crate) is_reused: bool,
 }

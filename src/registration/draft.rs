@@ -1,4 +1,4 @@
-//! The request to register a client, and what is asked for instead after a refusal.
+//! The request to register a client, and the requests that follow after refusals.
 
 use serde::Serialize;
 use sha2::{Digest, Sha256};
@@ -9,7 +9,7 @@ use super::answer::Refusal;
 use super::clients::{DynamicClient, OUR_METHODS, method_word};
 use super::redirect::{Purpose, other_form};
 
-/// How often a client is asked for in one login, refusals included.
+/// The maximum number of registration requests in one login, refused ones included.
 pub(super) const MAX_REQUESTS: usize = 3;
 
 /// The grant type of a device login (RFC 8628 section 3.4).
@@ -63,8 +63,8 @@ impl Draft {
         serde_json::to_vec(&self.metadata(&redirect_uris, method_word(self.auth))).ok()
     }
 
-    /// A digest of the settings and the purpose. The redirect address and the method are left out, because they are
-    /// compared by themselves or follow from the server's metadata.
+    /// A digest of the settings and the purpose. It leaves out the redirect address, which is compared separately, and the
+    /// method, which follows from the server's metadata.
     pub(super) fn digest(&self) -> [u8; 32] {
         Sha256::digest(serde_json::to_vec(&self.metadata(&[], "")).unwrap_or_default()).into()
     }
@@ -109,7 +109,7 @@ impl Draft {
             },
             redirect_uris,
             grant_types: [self.grant_type(), "refresh_token"],
-            // A device login has no authorization response. Absent, the member would mean `code`.
+            // A device login has no authorization response. If the member were absent, it would mean `code`.
             response_types: if self.purpose == Purpose::Device { &[] } else { &["code"] },
             token_endpoint_auth_method: auth,
             client_uri: self.settings.client_uri.as_deref(),
@@ -240,7 +240,7 @@ mod tests {
         less["application_type"] = json!("web");
         assert_eq!(sent(&third), less);
         assert_eq!(third.after(&refusal("invalid_client_metadata")), None);
-        // There is nothing to leave out of the default.
+        // The default settings have no optional members to leave out, so the application type is changed at once.
         let second = loopback(DynamicClient::default()).after(&refusal("invalid_client_metadata")).unwrap();
         assert_eq!(sent(&second)["application_type"], "web");
         for other in ["invalid_software_statement", "unapproved_software_statement", "access_denied"] {

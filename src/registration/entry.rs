@@ -12,10 +12,10 @@ use tokenkeeper_actors::values::{FlightId, Revision, StoreFault};
 /// The time-out of one operation of the store.
 const STORE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How long a claim lasts. It covers the requests of a registration, and the writes around them.
+/// The duration of a claim. It covers the requests of a registration, and the reads and writes around them.
 const CLAIM: Duration = Duration::from_secs(45);
 
-/// How often a write is decided anew after a conflict.
+/// The maximum number of attempts to write. After a conflict the change is decided anew.
 const MAX_CONFLICTS: usize = 5;
 
 /// The entries of registrations in a store.
@@ -33,21 +33,21 @@ pub(super) struct Stored {
 
 /// The decision about a stored registration.
 pub(super) enum Amendment {
-    /// It stays.
+    /// Leave it unchanged.
     Keep,
-    /// This one takes its place.
+    /// Replace it by this one.
     Put(Box<ClientRegistration>),
-    /// It is removed.
+    /// Remove it.
     Remove,
 }
 
 /// The answer to a request for the claim.
 pub(super) enum Claimed {
-    /// The caller holds it, and ends it.
+    /// The caller holds the claim, and must end it.
     Held(Claim),
-    /// Another caller holds it.
+    /// Another caller holds the claim.
     Contended,
-    /// There are no claims here, or the store cannot be used.
+    /// The store has no claims, or cannot be used.
     Without,
 }
 
@@ -67,8 +67,8 @@ impl Entries {
         self.change(key, EntryChange::Put { expected, content }).await
     }
 
-    /// Decides by `amend` what becomes of the registration of `client_id`, against concurrent writes. Another client's
-    /// registration stays.
+    /// Applies the decision of `amend` to the registration of `client_id`, and decides anew after a concurrent write. The
+    /// registration of another client is left unchanged.
     pub(super) async fn amend(
         &self,
         key: &IssuerKey,
@@ -99,7 +99,8 @@ impl Entries {
 
     async fn change(&self, key: &IssuerKey, change: EntryChange) -> Result<Result<(), Stored>, StoreFault> {
         let mut answer = within(self.0.change_issuer(&key.issuer, change.clone())).await;
-        // The write may have taken effect. Its repetition then meets its own entry, which its caller adopts.
+        // The write may have taken effect. The repeated write then conflicts with the entry of the first, and the caller uses
+        // that entry.
         if answer == Err(StoreFault::TimedOut) {
             answer = within(self.0.change_issuer(&key.issuer, change)).await;
         }
@@ -115,7 +116,7 @@ impl Entries {
             Ok(ClaimAnswer::Contended) | Err(StoreFault::Busy) => Claimed::Contended,
             Ok(ClaimAnswer::Unsupported) => Claimed::Without,
             Err(fault) => {
-                // It may have been taken.
+                // The claim may have been granted all the same.
                 if fault == StoreFault::TimedOut {
                     let (scope, predecessor) = (ClaimScope::Entry, Predecessor::MayLive);
                     self.end(key, &Claim { holder, scope, remaining: None, predecessor }).await;
@@ -125,8 +126,8 @@ impl Entries {
         }
     }
 
-    /// Ends a claim. A fault changes nothing for its holder. The claim then ends with its lease or its process, and others
-    /// wait for it no longer than their time.
+    /// Ends a claim. A fault is ignored. The claim then runs out, or ends with the process, and the wait of other callers is
+    /// bounded.
     pub(super) async fn end(&self, key: &IssuerKey, claim: &Claim) {
         let _ = within(self.0.end_entry_claim(key, claim)).await;
     }

@@ -1,4 +1,4 @@
-//! Why there is no client for a login.
+//! The errors of a login that gets no client.
 
 use std::time::Duration;
 

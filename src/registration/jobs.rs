@@ -20,7 +20,7 @@ pub(super) struct Jobs(Mutex<Vec<(Job, watch::Receiver<Option<Outcome>>)>>);
 
 impl Jobs {
     /// Joins the equal job that is under way, or begins `work` on this one. The work runs in a task of its own, so that it
-    /// outlives its callers. A login is prepared on the runtime that runs its attempt, and the task stays there.
+    /// outlives its callers. The task runs on the tokio runtime of its first caller, which is that of the login attempt.
     pub(super) async fn run<F>(self: &Arc<Self>, job: Job, work: impl FnOnce(Job) -> F) -> Outcome
     where
         F: Future<Output = Outcome> + Send + 'static,
@@ -37,12 +37,13 @@ impl Jobs {
                 }
             }
         };
-        // Not under the lock, because a spawner whose runtime has ended drops the task at once, and its entry takes the lock.
+        // The lock is not held here. A spawner whose tokio runtime has ended drops the task at once, and the drop of the entry
+        // takes the lock.
         if let Some((tell, entry)) = begun {
             let work = work(job);
             spawner.spawn(Box::pin(async move {
                 let done = work.await;
-                // A caller that comes from here on begins anew, and finds the result in the store.
+                // A later caller begins a new job, and finds the result in the store.
                 drop(entry);
                 tell.send_replace(Some(done));
             }));
@@ -52,7 +53,7 @@ impl Jobs {
     }
 }
 
-/// The entry of a job, removed when its task ends, also by a panic.
+/// The entry of a job. It is removed when the task of the job ends, even by a panic.
 struct Entry {
     jobs: Weak<Jobs>,
     job: Job,

@@ -39,8 +39,8 @@ pub use error::{RegistrationError, Unfit};
 
 /// Finds the client of each login. Cheap to clone.
 ///
-/// Registrations are kept in the store, and survive logouts. A store that cannot be used prevents no login. The client
-/// is registered all the same, kept in memory, and stored later, and the grant carries a copy.
+/// Registrations are kept in the store, and survive logouts. If the store cannot be used, a login still works. The client
+/// is registered, kept in memory, and stored later. The grant carries a copy of it.
 #[derive(Clone, Debug)]
 pub(crate) struct Registrar {
     clients: Arc<Clients>,
@@ -114,8 +114,8 @@ impl Registrar {
         self.agreement.clear(key, client_id).await
     }
 
-    /// Returns the loopback redirect addresses with a port that logins of `identity` should use again, the best first, so
-    /// that a listener binds a port that is registered. `issuer` is the authorization server, if it is known already.
+    /// Returns the registered loopback redirect addresses with a port, the best one for a login of `identity` first. A listener
+    /// on one of their ports needs no new registration. `issuer` is the authorization server, if it is known already.
     pub(crate) async fn registered_redirects(&self, identity: &ServerIdentity, issuer: Option<&str>) -> Vec<String> {
         let is_wanted = |of: &str| issuer.is_none_or(|issuer| issuer == of);
         let pre_registered = self.clients.pre_registered.iter().filter(|known| is_wanted(&known.issuer));

@@ -51,14 +51,14 @@ pub(super) fn other_form(redirect: &str) -> Option<String> {
 /// The ports that a registered address stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Ports {
-    /// Its own.
+    /// The port of the address itself.
     Exact,
-    /// All, if it is a loopback address by IP literal (RFC 8252 section 7.3).
+    /// All ports if it is a loopback address by IP literal (RFC 8252 section 7.3), and else its own port.
     AnyOfLiterals,
 }
 
-/// Returns the address to use for a login that wants `wanted`. It is the same one if that is among `registered`, and else the
-/// same one under another name of the loopback. `None` if neither is registered.
+/// Returns the address for a login that wants `wanted`. That is `wanted` itself if it is among `registered`, and else the same
+/// address under another name of the loopback. Returns `None` if neither is registered.
 pub(super) fn among(registered: &[String], wanted: &str, ports: Ports) -> Option<String> {
     let is_registered = |form: &str| registered.iter().any(|known| stands_for(known, form, ports));
     if is_registered(wanted) {

@@ -13,7 +13,7 @@ use super::redirect::{self, Ports};
 use super::wire::may_use;
 use crate::http::Reach;
 
-/// The registration that a server made of `draft`.
+/// The registration that results from the server's answer to `draft`.
 ///
 /// # Errors
 ///
@@ -26,7 +26,7 @@ pub(super) fn registered(
     now: WallTime,
 ) -> Result<ClientRegistration, Unfit> {
     let (auth, secret) = method(&information, draft.auth())?;
-    // A list that is absent confirms the request.
+    // An absent list means that the server registered the requested one.
     let asked = || draft.redirect().map(str::to_owned).into_iter().collect();
     let mut redirect_uris: Vec<String> = information.redirect_uris.unwrap_or_else(asked);
     redirect_uris.retain(|registered| draft.redirect().is_some_and(|asked| is_ours(registered, asked)));
@@ -53,8 +53,8 @@ pub(super) fn registered(
     })
 }
 
-/// The registration that `known` has become, as the server answers for it now (RFC 7592 section 3). A new secret and a new
-/// registration token replace the old ones. Returns `None` if the answer is for another client, or for one of no use.
+/// Updates the registration `known` from the server's current answer about it (RFC 7592 section 3). A new secret and a new
+/// registration token replace the old ones. Returns `None` if the answer is for another client, or for an unusable one.
 pub(super) fn read_again(
     information: ClientInformation,
     known: &ClientRegistration,
@@ -68,7 +68,7 @@ pub(super) fn read_again(
         let stored = information.client_secret.clone().or_else(|| known.client.secret.clone());
         let merged = ClientInformation { client_secret: stored, ..information.clone() };
         let (auth, secret) = method(&merged, known.client.auth).ok()?;
-        // The end belongs to the secret in the same answer.
+        // The expiry in an answer is that of the secret in the same answer.
         let is_new = information.client_secret.is_some();
         let end = if is_new { information.secret_expires_at } else { known.client.secret_expires_at };
         client = self::client(information.client_id, auth, secret, end);
@@ -98,8 +98,8 @@ fn method(information: &ClientInformation, asked: ClientAuth) -> Result<(ClientA
     let secret = information.client_secret.clone();
     let auth = match &information.auth_method {
         Some(word) => OUR_METHODS.into_iter().find(|method| method_word(*method) == word).ok_or(Unfit::Method)?,
-        // The default of RFC 7591 section 2 for a server that sends a secret unasked. A client without a secret cannot send
-        // one.
+        // A server that sends a secret unasked and names no method means the default of RFC 7591 section 2. The method `none`
+        // would not use the secret.
         None if secret.is_some() && asked == ClientAuth::None => ClientAuth::Basic,
         None if secret.is_some() => asked,
         None => ClientAuth::None,
@@ -116,7 +116,7 @@ fn client(id: String, auth: ClientAuth, secret: Option<ClientSecret>, end: Optio
     Client { id, secret, auth, secret_expires_at }
 }
 
-/// The management of a registration, if its address may be used. The client is of use without it.
+/// The management of a registration, if its address may be used. A client can be used without it.
 fn permitted(management: Option<RegistrationManagement>, reach: Reach) -> Option<RegistrationManagement> {
     management.filter(|management| may_use(&management.uri, reach))
 }

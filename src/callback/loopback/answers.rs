@@ -1,4 +1,4 @@
-//! The answers that have arrived at a listener, from the browser that waits for its page to the host that judges them.
+//! The answers that arrive at a listener. The host judges them, and the browsers wait for the page of its outcome.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -8,13 +8,13 @@ use tokio::sync::{Notify, watch};
 use super::page::Outcome;
 use crate::{Callback, LoginKey};
 
-/// How many requests wait for an outcome at most.
+/// The maximum number of answers that wait for the host, and of requests that wait for the outcome of one answer.
 const MAX_WAITING: usize = 16;
 
-/// How many outcomes are remembered for reloads.
+/// The maximum number of outcomes that are remembered for reloads.
 const MAX_REMEMBERED: usize = 16;
 
-/// An outcome to come.
+/// Receives an outcome when the host has decided it.
 type Pending = watch::Receiver<Option<Outcome>>;
 
 /// The answers of one listener.
@@ -28,26 +28,26 @@ pub(super) struct Answers {
 struct State {
     /// Answers that the host has not seen.
     queue: VecDeque<Callback>,
-    /// The answers in the queue, and those that the host judges or has judged.
+    /// The outcome of each answer that is in the queue, with the host, or judged. `None` until it is judged.
     outcomes: BTreeMap<LoginKey, Arc<watch::Sender<Option<Outcome>>>>,
     /// The keys that were judged, the oldest first.
     judged: VecDeque<LoginKey>,
     is_closed: bool,
 }
 
-/// Where the page for an answer comes from.
+/// The page for an answer that has arrived.
 #[derive(Debug)]
 pub(super) enum Arrival {
-    /// From the host, later.
+    /// The host decides the page later.
     Waits(Pending),
-    /// From here.
+    /// The page is that of this outcome.
     Known(Outcome),
-    /// There are too many.
+    /// Too many requests wait already.
     Refused,
 }
 
 impl Answers {
-    /// Takes an answer that has arrived. The first one of a key is the one that counts.
+    /// Takes an answer that has arrived. Only the first answer of each key reaches the host.
     pub(super) fn arrive(&self, callback: Callback) -> Arrival {
         let mut state = self.state();
         if let Some(outcome) = state.outcomes.get(&callback.key) {
@@ -87,7 +87,7 @@ impl Answers {
             if expected.contains(&callback.key) {
                 return Some(callback);
             }
-            // Not remembered, so that a stranger's answers leave nothing behind.
+            // The outcome is not remembered, so that forged answers use no memory.
             if let Some(outcome) = state.outcomes.remove(&callback.key) {
                 outcome.send_replace(Some(Outcome::Mismatched));
             }
@@ -112,7 +112,7 @@ impl Answers {
         !state.outcomes.is_empty()
     }
 
-    /// How many requests wait for the outcome of a key.
+    /// The number of requests that wait for the outcome of a key.
     #[cfg(test)]
     pub(super) fn waiting(&self, key: LoginKey) -> usize {
         self.state().outcomes.get(&key).map_or(0, |outcome| outcome.receiver_count())

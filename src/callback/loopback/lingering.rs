@@ -1,4 +1,4 @@
-//! The listeners of this process by port, so that one which was dropped, and only answers reloads, gives its port to the next.
+//! The listeners of this process, by port. A dropped listener that only answers reloads gives its port to the next listener.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::sync::{oneshot, watch};
 
-/// How long the end of a listener is waited for.
+/// The maximum wait for a dropped listener to close its sockets.
 const MAX_WAIT: Duration = Duration::from_secs(1);
 
 /// Held by a listener. Its drop tells the serving task to end.
@@ -18,9 +18,9 @@ static LISTENING: Mutex<BTreeMap<u16, Entry>> = Mutex::new(BTreeMap::new());
 #[derive(Debug)]
 struct Entry {
     open: Weak<Open>,
-    /// Its drop asks the port back.
+    /// Dropped to ask the listener for its port.
     asks: oneshot::Sender<Infallible>,
-    /// Ends once the sockets are closed.
+    /// Its sender is dropped once the sockets are closed.
     closed: watch::Receiver<()>,
 }
 
@@ -33,7 +33,7 @@ pub(super) struct Lingering {
 }
 
 impl Lingering {
-    /// Enters a listener. The receiver ends when the port is asked back.
+    /// Enters a listener. The sender of the receiver is dropped when another listener asks for the port.
     pub(super) fn new(port: u16, open: &Arc<Open>) -> (Self, oneshot::Receiver<Infallible>) {
         let (asks, asked) = oneshot::channel();
         let (closes, closed) = watch::channel(());
@@ -52,8 +52,8 @@ impl Drop for Lingering {
     }
 }
 
-/// Asks for the port of a listener that was dropped, and waits until its sockets are closed, or until the time is up because
-/// nothing runs on the runtime of that listener. The port is then taken.
+/// Asks a dropped listener for its port, and waits until its sockets are closed. If nothing runs on that listener's tokio
+/// runtime, the wait times out, and the port stays taken.
 pub(super) async fn release(port: u16) {
     let entry = {
         let mut listening = listening();
@@ -63,7 +63,7 @@ pub(super) async fn release(port: u16) {
     if let Some(Entry { mut closed, asks, .. }) = entry {
         drop(asks);
         #[expect(clippy::disallowed_methods, reason = "no decision depends on it, and a suspend makes no difference")]
-        // Nothing is ever sent. It ends with its sender.
+        // Nothing is ever sent. The wait ends when the sender is dropped.
         let _ = tokio::time::timeout(MAX_WAIT, closed.changed()).await;
     }
 }

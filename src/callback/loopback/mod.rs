@@ -32,12 +32,12 @@ const TIMES: Times = Times { head: Duration::from_secs(30), linger: Duration::fr
 
 /// A listener for the answers to logins, on both address families of loopback.
 ///
-/// It takes an answer from a GET of its path with its own `Host`, and from nothing else. Other requests get an answer and
-/// change nothing. Answers of unknown logins get a page about that, and the wait goes on. Silent connections are bounded and
-/// never waited for.
+/// Only a GET request for its path with its own `Host` can bring an answer. Other requests get a response and change nothing.
+/// An answer to an unknown login gets the page of a mismatch, and the wait goes on. The number of silent connections is
+/// bounded, and no answer waits for them.
 ///
-/// Dropping it closes it. If an answer has arrived, reloads of its page are answered for five more seconds, as long as the tokio
-/// runtime runs.
+/// Dropping it closes it. If an answer has arrived, reloads of its page are answered for five more seconds, as long as the
+/// tokio runtime runs.
 #[derive(Debug)]
 pub struct LoopbackListener {
     redirect_uri: String,
@@ -53,8 +53,8 @@ impl LoopbackListener {
     ///
     /// # Errors
     ///
-    /// [`ListenError::PortTaken`] if a port was required and another program listens there, [`ListenError::Path`] for a path
-    /// that cannot be one, and [`ListenError::Unavailable`] if this machine refuses.
+    /// [`ListenError::PortTaken`] if a port was required and another program listens there, [`ListenError::Path`] for an
+    /// invalid path, and [`ListenError::Unavailable`] if the operating system refuses the socket.
     ///
     /// # Panics
     ///
@@ -93,7 +93,7 @@ impl LoopbackListener {
         self.port
     }
 
-    /// Whether a browser that is sent to the address of `options` comes here, in either form of the host.
+    /// Whether a browser that opens the address of `options` reaches this listener, in either form of the host.
     pub(crate) fn serves(&self, options: &LoopbackOptions) -> bool {
         options.port == Some(self.port) && options.path == self.path
     }

@@ -182,7 +182,7 @@ mod tests {
         let policy = POLICY.to_str().unwrap();
         for text in [STYLE, SCRIPT] {
             assert!(policy.contains(&STANDARD.encode(Sha256::digest(text.as_bytes()))), "{policy}");
-            assert!(!text.contains("</"), "it ends with its element");
+            assert!(!text.contains("</"), "an end tag would end the element early");
         }
         assert!(policy.starts_with("default-src 'none';") && !policy.contains("unsafe"));
     }

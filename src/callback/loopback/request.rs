@@ -21,9 +21,9 @@ pub(super) struct Site {
 pub(super) enum Verdict {
     /// An answer to a login. Its key is still to be compared.
     Answer(Callback),
-    /// The page without an answer, for example after a reload.
+    /// A request without a query, for example after a reload.
     NoAnswer,
-    /// A query that is no answer.
+    /// A request with a query that is no answer.
     Unreadable,
     /// A request that consumes nothing and gets this status.
     Harmless(StatusCode),
@@ -32,13 +32,13 @@ pub(super) enum Verdict {
 /// Judges a request. Only a GET of the path with our `Host` can bring an answer.
 pub(super) fn judge(request: &Parts, site: &Site) -> Verdict {
     if !is_ours(request, site.port) {
-        // A page of another host whose name leads to loopback (DNS rebinding).
+        // A web page whose own host name resolves to loopback sends such a request (DNS rebinding).
         return Verdict::Harmless(StatusCode::MISDIRECTED_REQUEST);
     }
     let is_callback = request.uri.path() == site.path;
     match request.method {
         Method::GET if !is_callback => Verdict::Harmless(StatusCode::NOT_FOUND),
-        // The person has not come yet. A browser that is refused here asks again when the person does.
+        // The person has not opened the page yet. The browser sends the request again when the person does.
         Method::GET if is_prefetch(&request.headers) => Verdict::Harmless(StatusCode::SERVICE_UNAVAILABLE),
         Method::GET => match request.uri.query().filter(|query| !query.is_empty()) {
             None => Verdict::NoAnswer,
@@ -46,13 +46,13 @@ pub(super) fn judge(request: &Parts, site: &Site) -> Verdict {
         },
         Method::HEAD if is_callback => Verdict::Harmless(StatusCode::OK),
         Method::HEAD => Verdict::Harmless(StatusCode::NOT_FOUND),
-        // A preflight of a page that would fetch the answer. It is not allowed to read the page.
+        // A CORS preflight of a web page that wants to fetch the answer's page. The response does not permit it.
         Method::OPTIONS => Verdict::Harmless(StatusCode::NO_CONTENT),
         _ => Verdict::Harmless(StatusCode::METHOD_NOT_ALLOWED),
     }
 }
 
-/// Whether the request names us as its host, once, by a name that no other machine can have.
+/// Whether the request has exactly one `Host`, and names this listener by a name of the loopback and its port.
 fn is_ours(request: &Parts, port: u16) -> bool {
     let is_ours = |authority: &str| {
         let (host, given) = match authority.rsplit_once(':') {

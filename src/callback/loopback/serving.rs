@@ -23,7 +23,7 @@ use super::body::PageBody;
 use super::page::{Outcome, bare, page};
 use super::request::{Site, Verdict, judge};
 
-/// How many connections may be open that have sent no whole request. Browsers open some in advance that stay silent.
+/// The maximum number of open connections that have sent no complete head. Browsers open connections in advance.
 pub(super) const MAX_SILENT: usize = 16;
 
 /// The maximum length of a request's head in bytes.
@@ -38,16 +38,17 @@ const PAUSE: Duration = Duration::from_millis(50);
 /// The times of a listener.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Times {
-    /// How long the head of a request may take.
+    /// The time-out for the head of a request.
     pub(super) head: Duration,
-    /// How long a reload of a page that a person was shown is answered after the listener was dropped.
+    /// The time after the listener was dropped in which reloads of a shown page are answered.
     pub(super) linger: Duration,
 }
 
-/// Serves the connections until the listener is dropped. If a person was shown a page, its reloads are served for a while longer.
+/// Serves the connections until the listener is dropped. If a person was shown a page, its reloads are served for a while
+/// longer.
 ///
-/// `dropped` ends when the listener is dropped, and `released` when another listener asks for its port after that. Neither is
-/// ever sent anything.
+/// The sender of `dropped` is dropped with the listener, and that of `released` when another listener then asks for the port.
+/// Nothing is ever sent on either.
 pub(super) async fn serve(
     sockets: Vec<TcpListener>,
     site: Site,
@@ -75,7 +76,7 @@ struct Connections {
     site: Site,
     answers: Arc<Answers>,
     times: Times,
-    /// Dropping it closes the connections.
+    /// Dropping the set closes the connections.
     tasks: JoinSet<()>,
     /// The connections that may have sent no request yet, the oldest first.
     silent: VecDeque<(Arc<AtomicBool>, AbortHandle)>,

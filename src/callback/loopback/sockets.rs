@@ -8,7 +8,7 @@ use url::{Host, Url};
 
 use super::lingering;
 
-/// How often another port is tried where the system has chosen one that is taken in the other family.
+/// The maximum number of ports of the system's choice that are tried. A port may be taken in the other address family.
 const MAX_TRIES: usize = 8;
 
 /// The maximum length of a path.
@@ -17,9 +17,9 @@ const MAX_PATH: usize = 128;
 /// The address of a listener.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LoopbackOptions {
-    /// The port that it must have, for a client that is registered with that port only. By default any.
+    /// The required port, for a client that is registered with that port only. Default: any port will do.
     pub port: Option<u16>,
-    /// The port that it has if it is free, for example that of an earlier login. By default none.
+    /// A port that is used if it is free, for example that of an earlier login. Default: none.
     pub preferred: Option<u16>,
     /// The path of the redirect address (`/callback`).
     pub path: String,
@@ -48,10 +48,10 @@ pub enum ListenError {
         /// The port.
         port: u16,
     },
-    /// The path cannot be one.
+    /// The path is invalid.
     #[error("the callback path must begin with `/`, and consist of at most {MAX_PATH} letters, digits, and `/-._~`")]
     Path,
-    /// This machine lets no program listen on loopback, or not on this port.
+    /// The operating system refused to listen on loopback, or on this port.
     #[error("this machine refuses a listener on loopback ({0}): choose another port, or paste the address by hand")]
     Unavailable(ErrorKind),
 }
@@ -63,8 +63,8 @@ impl Default for LoopbackOptions {
 }
 
 impl LoopbackOptions {
-    /// The options of the listener whose redirect address was `uri`, for a host that takes up a login after a restart. `None` if
-    /// it is no address of a listener.
+    /// The options of the listener whose redirect address was `uri`, for a host that resumes a login after a restart. `None` if
+    /// no listener can have that address.
     pub fn of_redirect_uri(uri: &str) -> Option<Self> {
         let url = Url::parse(uri).ok().filter(|url| url.scheme() == "http")?;
         let host = match url.host()? {
@@ -136,14 +136,14 @@ async fn open_any(host: HostForm) -> Result<(Vec<TcpListener>, u16), ListenError
     Err(ListenError::Unavailable(kind))
 }
 
-/// Opens this port, which a dropped listener of this process gives back.
+/// Opens this port. If a dropped listener of this process still holds it, that listener gives it up first.
 async fn open_port(port: u16, host: HostForm) -> io::Result<(Vec<TcpListener>, u16)> {
     lingering::release(port).await;
     open(port, host).await
 }
 
-/// Binds `port`, or any for 0, in both families. IPv6 may be missing. Another program may have the port there only if the
-/// browser never goes there.
+/// Binds `port`, or any port for 0, in both address families. IPv6 may be missing. Another program may have the port in IPv6
+/// unless the redirect address names `localhost`, which a browser may resolve to IPv6.
 async fn open(port: u16, host: HostForm) -> io::Result<(Vec<TcpListener>, u16)> {
     let v4 = TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, port))).await?;
     let port = v4.local_addr()?.port();

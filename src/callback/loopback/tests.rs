@@ -26,15 +26,15 @@ fn address(listener: &LoopbackListener) -> SocketAddr {
     SocketAddr::from((Ipv4Addr::LOCALHOST, listener.port()))
 }
 
-/// A connection on which `text` was sent.
+/// Opens a connection and sends `text` on it.
 async fn send(to: SocketAddr, text: &str) -> TcpStream {
     let mut stream = within("a connection", TcpStream::connect(to)).await.unwrap();
-    // A server that has read enough may have closed.
+    // The server may close the connection before it has read everything.
     let _ = within("a request", stream.write_all(text.as_bytes())).await;
     stream
 }
 
-/// All that the server sends until it closes.
+/// Reads everything that the server sends until it closes the connection.
 async fn rest(mut stream: TcpStream) -> String {
     let mut bytes = Vec::new();
     let _ = within("the end of the response", stream.read_to_end(&mut bytes)).await;

@@ -84,11 +84,11 @@ fn several_encodings_are_undone_one_after_another() {
     assert_eq!(text_of(&["deflate, gzip"], &gzip(deflate(JSON))), JSON.as_bytes());
     assert_eq!(text_of(&["deflate", "gzip"], &gzip(deflate(JSON))), JSON.as_bytes());
     assert_eq!(text_of(&["br, gzip"], &gzip(brotli())), JSON.as_bytes());
-    // One of two was removed on the way.
+    // A proxy removed one of the two encodings on the way.
     assert_eq!(text_of(&["gzip, br"], &gzip(JSON)), JSON.as_bytes());
     assert_eq!(text_of(&["br, gzip"], &brotli()), JSON.as_bytes());
     assert_eq!(text_of(&["gzip, gzip"], &gzip(JSON)), JSON.as_bytes());
-    // More than any server would apply.
+    // No server applies this many encodings.
     let many = gzip(gzip(gzip(gzip(gzip(JSON)))));
     assert_eq!(text_of(&["gzip"], &many), gzip(JSON));
 }

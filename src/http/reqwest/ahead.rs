@@ -1,11 +1,11 @@
 //! Connections without a request.
 //!
-//! reqwest connects for a request and sends it in one call. [`establish`] runs a request only for its connection, which the
-//! connector layer [`Ahead`] puts aside before it fails the request. Ahead is the outermost layer, so that it sees whole
-//! connections, with TLS and through the host's proxies and layers. reqwest never sends anything.
+//! reqwest connects and sends a request in one call. [`establish`] starts a request only to get its connection. The connector
+//! layer [`Ahead`] puts the connection aside and then fails the request, so that reqwest never sends anything. `Ahead` is the
+//! outermost layer, so its connections are complete, with TLS and through the host's proxies and layers.
 //!
-//! The place for the connection is local to the task, because reqwest gives a layer nothing that tells requests apart. The
-//! client calls its connector in the task of the request, since it keeps no idle connections.
+//! The connection is passed in a task-local variable, because a layer cannot tell reqwest's requests apart. The client calls
+//! its connector in the task of the request, since it keeps no idle connections.
 
 use std::fmt;
 use std::future::Future;
@@ -54,10 +54,10 @@ impl fmt::Debug for Standing {
 }
 
 impl Standing {
-    /// The connection, if it is open and nothing has arrived. A peer that sends anything before a request ends the connection,
-    /// or does not speak HTTP.
+    /// Returns the connection if it is open and nothing has arrived on it. A peer that sends bytes before a request is closing
+    /// the connection, or does not speak HTTP.
     pub(super) async fn still_open(mut self) -> Option<Self> {
-        // A turn for the runtime to notice that the peer has closed the connection.
+        // Lets the tokio runtime notice that the peer has closed the connection.
         tokio::task::yield_now().await;
         let mut byte = [0];
         let mut buffer = ReadBuf::new(&mut byte);
@@ -112,7 +112,7 @@ where
         let connection = self.0.call(request);
         Box::pin(async move {
             let (aside, connection) = (aside?, connection.await?);
-            // The TLS configuration of a host may offer it, although the client does not.
+            // The host's TLS configuration may offer HTTP/2, although this client does not.
             if connection.connected().is_negotiated_h2() {
                 return Err(BoxError::from(SpeaksHttp2));
             }

@@ -1,8 +1,8 @@
 //! A connection whose reads are counted.
 //!
-//! hyper reads as long as bytes are ready, and skips informational answers (1xx) without end. A server that floods a client
-//! with them would keep a thread of the host's runtime. [`Bounded`] therefore lets other tasks run after each [`TURN`] bytes,
-//! and fails when the peer has sent more than the [`Allowance`].
+//! hyper reads as long as bytes are ready, and skips any number of informational answers (1xx). A server that floods a client
+//! with them would occupy a thread of the host's tokio runtime. [`Bounded`] therefore lets other tasks run after each [`TURN`]
+//! bytes, and fails when the peer has sent more than the [`Allowance`].
 
 use std::future::Future;
 use std::io;
@@ -14,8 +14,8 @@ use std::task::{Context, Poll};
 use hyper::rt::{Read, ReadBuf, ReadBufCursor, Write};
 use zeroize::Zeroizing;
 
-/// The number of bytes after which the task pauses for others. A wake of another cause may end one pause, so that others run
-/// after twice as many bytes at the latest.
+/// The number of bytes after which the task yields to others. A wake from another source may cut one pause short, so others
+/// run after at most twice as many bytes.
 const TURN: usize = 64 * 1024;
 
 /// The maximum number of bytes of one read.
@@ -70,8 +70,8 @@ impl<T: Read + Unpin> Read for Bounded<T> {
         let this = self.get_mut();
         if this.run >= TURN {
             this.run = 0;
-            // The runtime looks at its sockets and timers before it continues here. A mere wake would only let other tasks
-            // run that are ready.
+            // After `yield_now`, the tokio runtime polls its sockets and timers before it continues here. A plain wake would
+            // only let tasks run that are ready already.
             return pin!(tokio::task::yield_now()).poll(cx).map(Ok);
         }
         let left = this.allowance.bytes.load(Ordering::Relaxed);

@@ -36,10 +36,10 @@ const MAX_FRAMING: usize = 8;
 
 /// A connection that carries one request.
 ///
-/// It moves while a method's future is polled, and not in a task of its own. It thus ends with the exchange, and its reads are
-/// part of the exchange's turn.
+/// The connection makes progress only while the future of a method is polled. It has no task of its own, so it ends with the
+/// exchange, and its reads count towards the exchange's turns.
 pub(super) struct Conversation {
-    /// `None` when it has ended. What it received before is still in its channels.
+    /// `None` after the connection has ended. The bytes that it received before are still in hyper's channels.
     connection: Option<Connection<Bounded<Box<dyn Stream>>, OnceBody>>,
     sender: SendRequest<OnceBody>,
     allowance: Arc<Allowance>,
@@ -60,10 +60,11 @@ impl Conversation {
 
     /// Sends `request` and reads its answer.
     ///
-    /// A body that breaks off, or exceeds the limit, is complete if its JSON object is. So is a body after which nothing more
-    /// comes but blanks, and not the end that its framing announced. Nothing that could still come would change the answer.
+    /// A body that breaks off or exceeds the limit is complete if it contains a whole JSON object. The same holds if the end
+    /// that its framing announced does not come, and only blanks or nothing arrive for a while. Later bytes could not change
+    /// the answer.
     ///
-    /// A body that breaks off, exceeds the limit or takes too long is returned too if its tokens have arrived.
+    /// A body that breaks off, exceeds the limit or takes too long is also returned if both tokens in it have arrived.
     pub(super) async fn exchange(
         &mut self,
         request: Request<OnceBody>,
@@ -101,7 +102,7 @@ impl Conversation {
             };
             match failure {
                 None if is_whole_object(&parts.headers, body.as_bytes(), max_answer) => break,
-                // These bytes have been examined. They are examined again after more than blanks has arrived.
+                // No whole object has arrived. The bytes are examined again after new bytes other than blanks.
                 None => quiet = alarm(NEVER),
                 Some(_) if is_answer(parts.status, &parts.headers, body.as_bytes(), max_answer) => break,
                 Some(failure) => return Err(failure),
@@ -110,7 +111,7 @@ impl Conversation {
         Ok(Response::from_parts(parts, body))
     }
 
-    /// Ends the connection, with the farewell of TLS if it can be written at once.
+    /// Ends the connection, with TLS's `close_notify` if it can be written at once.
     pub(super) async fn end(self) {
         let Self { mut connection, sender, .. } = self;
         drop(sender);
@@ -122,14 +123,14 @@ impl Conversation {
     }
 }
 
-/// The result of `step`, while the connection moves.
+/// Waits for `step`, and drives the connection meanwhile.
 async fn drive<T>(
     connection: &mut Option<Connection<Bounded<Box<dyn Stream>>, OnceBody>>,
     step: impl Future<Output = T>,
 ) -> T {
     let mut step = pin!(step);
     poll_fn(|cx| {
-        // Its errors come out of the step, too.
+        // `step` reports the errors of the connection, too.
         if connection.as_mut().is_some_and(|connection| Pin::new(connection).poll(cx).is_ready()) {
             *connection = None;
         }
@@ -150,7 +151,7 @@ async fn chunk(body: &mut Incoming) -> Result<Option<Bytes>, hyper::Error> {
     }
 }
 
-/// Prepares a request for a connection to its host. `defaults` are the headers of every request that has none of the name.
+/// Prepares a request for a connection to its host. A header of `defaults` is added unless the request has one of that name.
 pub(super) fn address<B>(request: &mut Request<B>, defaults: &HeaderMap) {
     let uri = std::mem::take(request.uri_mut());
     let headers = request.headers_mut();

@@ -12,9 +12,9 @@ use super::guard::Guard;
 /// The way of a [`ReqwestClient`](super::ReqwestClient) to servers that other servers name, for requests with the reach
 /// [`Public`](crate::http::Reach::Public) or [`PublicOrLoopback`](crate::http::Reach::PublicOrLoopback).
 ///
-/// Address literals in URLs are checked on every way. Proxies of the environment (`HTTPS_PROXY`, the system's settings), and
-/// those of the client's builder, are not used on any, because a proxy looks names up by itself, from its own place in the
-/// network. Cheap to clone.
+/// Address literals in URLs are checked in each variant. None of them uses proxies of the environment (`HTTPS_PROXY`, the
+/// system's settings) or of the client's builder, because a proxy resolves names itself, from its own place in the network.
+/// Cheap to clone.
 #[derive(Clone, Default)]
 #[non_exhaustive]
 pub enum Egress {

@@ -1,4 +1,4 @@
-//! Why an attempt failed.
+//! The errors of an attempt to send a request.
 
 use std::error::Error;
 use std::io;

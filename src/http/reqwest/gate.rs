@@ -10,7 +10,7 @@ use http_body::{Frame, SizeHint};
 
 use crate::http::{Body, Departure};
 
-/// Lets the bytes of a request pass once, or never.
+/// Decides once whether the bytes of a request may pass.
 #[derive(Debug)]
 pub(super) struct Gate {
     departure: Departure,
@@ -20,7 +20,7 @@ pub(super) struct Gate {
 /// The state of a request's bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Passage {
-    /// The connection has them.
+    /// The bytes were handed to the connection.
     Left,
     /// They were polled after the deadline.
     TooLate,
@@ -38,8 +38,8 @@ impl Gate {
         Self { departure, passage: AtomicU8::new(Self::WAITING) }
     }
 
-    /// Whether the bytes may leave, now that the connection asks for them. It never asks for those of an empty body, so a
-    /// request without a body passes when its connection stands.
+    /// Whether the bytes may leave now. The connection asks when it polls the body. It never polls an empty body, so a request
+    /// without a body passes the gate as soon as its connection is established.
     pub(super) fn pass(&self) -> bool {
         let to = if self.departure.may_leave() { Self::LEFT } else { Self::TOO_LATE };
         self.settle(to) == Ok(Self::WAITING) && to == Self::LEFT
@@ -67,7 +67,7 @@ pub(super) struct OnceBody {
 
 impl OnceBody {
     pub(super) fn new(body: Body, gate: Arc<Gate>) -> Self {
-        // Owned, so that they are wiped when the connection drops them.
+        // The `Bytes` own the body, so that it is wiped when the connection drops them.
         Self { bytes: Some(Bytes::from_owner(body)).filter(|bytes| !bytes.is_empty()), gate }
     }
 }

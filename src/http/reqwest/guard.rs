@@ -15,7 +15,7 @@ use crate::http::reach::is_public;
 #[derive(Clone)]
 pub(super) struct Guard {
     resolver: Arc<dyn Resolve>,
-    /// [`is_public`], except in tests, which connect to the loopback alone.
+    /// [`is_public`], except in tests, which can only connect to the loopback.
     allows: fn(IpAddr) -> bool,
 }
 
@@ -33,7 +33,8 @@ impl Resolve for Guard {
     fn resolve(&self, name: Name) -> Resolving {
         let (addresses, allows) = (self.resolver.resolve(name), self.allows);
         Box::pin(async move {
-            // One address out of reach refuses all. A name with a public and a private address is an attack or a mistake.
+            // One address that is out of reach makes the whole name unusable. A name with a public and a private address is an
+            // attack or a mistake.
             let addresses: Option<Vec<_>> =
                 addresses.await?.map(|at| allows(at.ip()).then(|| SocketAddr::new(at.ip(), 0))).collect();
             // Port 0 stands for the port of the request.

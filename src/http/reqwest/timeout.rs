@@ -31,7 +31,7 @@ const MAX_TURNS: u32 = 40;
 /// that the runtime reads its sockets that often. The turns are counted and not timed, because time also passes while
 /// the process is stopped. As long as bytes arrive there are more turns, [`MAX_TURNS`] at most, which is a second.
 ///
-/// A request that has not left when the timer fires does not leave any more. There is no answer to wait for.
+/// A request that has not left when the timer fires will not leave later, so there is no answer to wait for.
 pub(super) struct Timeout {
     alarm: Pin<Box<Sleep>>,
     gate: Arc<Gate>,

@@ -164,7 +164,7 @@ fn a_refusal_is_a_status_a_word_and_a_clean_description() {
     assert_eq!(refused(400, &json!({"error_description": exact}).to_string()).description, Some(exact));
 }
 
-/// A value of a member, often a fitting one.
+/// A value of a member, often of the expected type.
 fn value() -> impl Strategy<Value = String> {
     prop_oneof![
         "[ -~]{0,12}".prop_map(|text| json!(text).to_string()),
@@ -204,7 +204,7 @@ proptest! {
             }
             other => prop_assert!(false, "{other:?}"),
         }
-        // An object that breaks off is nothing.
+        // An object that breaks off is unreadable.
         let end = (0..body.len()).rev().filter(|end| body.is_char_boundary(*end)).nth(cut.min(body.chars().count() - 1));
         prop_assert_eq!(read(201, &body.as_bytes()[..end.unwrap()]), RegistrationAnswer::Unreadable);
     }

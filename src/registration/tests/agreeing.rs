@@ -128,7 +128,7 @@ async fn a_secret_that_ends_within_five_minutes_registers_anew() {
     rig.clock.pass(Duration::from_secs(3_600 - 301));
     assert_eq!(rig.client().await.unwrap().client.id, "client-0");
     rig.clock.pass(Duration::from_secs(1));
-    // The new one ends as soon, and is used all the same. The server has no better one.
+    // The secret of the new client ends just as soon, and is used nevertheless, because the server issues no better one.
     assert_eq!(rig.client().await.unwrap().client.id, "client-1");
     assert_eq!(http.count(), 2);
 }
@@ -142,7 +142,7 @@ async fn a_winner_that_does_not_come_is_waited_for_fifteen_seconds() {
     assert_eq!(one.client().await.unwrap().client.id, "client-0");
     let waited = begun.elapsed();
     assert!((Duration::from_secs(15)..Duration::from_secs(16)).contains(&waited), "{waited:?} of paused time");
-    // The other process comes late, and adopts.
+    // The other process ends its claim late, and uses the stored registration.
     let ClaimAnswer::Granted(claim) = claim else { panic!("{claim:?}") };
     other.store.end_entry_claim(&key(NAME), &claim).await.unwrap();
     assert_eq!((other.client().await.unwrap().client.id.as_str(), http.count()), ("client-0", 1));

@@ -108,7 +108,7 @@ async fn the_returned_terms_are_used() {
 async fn the_method_follows_from_the_answer() {
     for (changes, expected) in [
         (json!({"token_endpoint_auth_method": "client_secret_basic", "client_secret": "s"}), Ok(ClientAuth::Basic)),
-        // A secret came unasked and without a method. RFC 7591 has a default for that.
+        // The server sent a secret unasked and without a method. RFC 7591 has a default for that.
         (json!({"token_endpoint_auth_method": null, "client_secret": "s"}), Ok(ClientAuth::Basic)),
         (json!({"token_endpoint_auth_method": null}), Ok(ClientAuth::None)),
         (json!({"token_endpoint_auth_method": "none", "client_secret": "s"}), Ok(ClientAuth::None)),
@@ -197,7 +197,7 @@ async fn refused_requests_are_repeated_with_less_and_at_most_three_are_made() {
     assert_eq!(asked[0].body["client_uri"], "https://h.example");
     assert!(asked[1..].iter().all(|asked| asked.body.get("client_uri").is_none() && asked.body.get("scope").is_none()));
 
-    // A server that is never content.
+    // A server that refuses every request.
     let http = Server::new(|_, number| match number {
         1 => refusal("invalid_redirect_uri"),
         _ => refusal("invalid_client_metadata"),
@@ -254,7 +254,7 @@ async fn refusals_and_troubles_have_their_reasons() {
     for (fault, reason) in [
         (HttpError::NotSent(NotSent::Unreachable), LoginReason::Unreachable),
         (HttpError::NotSent(NotSent::Untrusted), LoginReason::Unreachable),
-        // The name has led to a private address.
+        // The name resolves to a private address.
         (HttpError::NotSent(NotSent::Forbidden), LoginReason::UnsafeAddress),
         (HttpError::MaybeSent(MaybeSent::TimedOut), LoginReason::ServerTrouble),
         (HttpError::MaybeSent(MaybeSent::Broken), LoginReason::ServerTrouble),

@@ -109,7 +109,7 @@ async fn a_document_is_used_by_a_method_of_ours_theirs_and_its_own() {
         (words(&["private_key_jwt", "none"]), vec!["none"], true),
         (words(&["private_key_jwt", "none"]), vec!["private_key_jwt", "none"], true),
         (None, vec!["none"], true),
-        // The server's first method is none of ours.
+        // This version cannot use the first method of the server.
         (words(&["private_key_jwt", "client_secret_basic"]), vec!["none"], false),
         (words(&["none", "private_key_jwt"]), vec!["private_key_jwt"], false),
         (words(&[]), vec!["none"], false),

@@ -67,7 +67,7 @@ async fn a_client_is_registered_over_the_wire_and_a_redirect_is_not_followed() {
         assert_eq!(client.client.id, "over-the-wire");
         assert!(registrar.client_for(wanted).await.unwrap().is_reused);
         serving.await.unwrap();
-        // The server is gone.
+        // The server listens no more.
         registrar.retire(client.key.as_ref().unwrap(), "over-the-wire").await.unwrap();
         assert_eq!(registrar.client_for(wanted).await, Err(RegistrationError::Unreachable));
         let requests = requests.lock().unwrap();

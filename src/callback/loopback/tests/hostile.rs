@@ -11,7 +11,7 @@ async fn silent_connections_are_not_waited_for_and_are_bounded() {
         silent.push(send(address(&listener), "").await);
     }
     works(&listener, "s").await;
-    // The answer has taken the place of the first.
+    // The connection of the good answer has displaced the oldest silent one.
     assert_eq!(rest(silent.remove(0)).await, "");
     for stream in &silent {
         let mut byte = [0];
@@ -163,7 +163,7 @@ async fn a_head_that_drips_is_not_waited_for_and_ends() {
             tokio::task::yield_now().await;
         }
     };
-    within("the end of patience", dripping).await;
+    within("the time-out of the head", dripping).await;
     assert!(["408", "none"].contains(&status(&rest(silent).await)));
     works(&listener, "t").await;
 }
@@ -176,7 +176,7 @@ async fn a_flood_of_answers_is_bounded() {
     until("all wait", || waiting() == 16).await;
     let refused = browse(&listener, "/callback?code=good&state=s").await.unwrap();
     assert_eq!(status(&refused), "503");
-    // The host looks, and the wait is over for all of them.
+    // The host asks for the next answer, and all forged ones get their page.
     works(&listener, "s").await;
     for browser in flood {
         assert_eq!(status(&browser.await.unwrap()), "400");
@@ -195,7 +195,7 @@ async fn a_flood_of_answers_is_bounded() {
     assert_eq!(pages.iter().filter(|page| status(page) == "503").count(), 4);
 }
 
-/// The host waits until the page is sent, so that no browser may keep it from that.
+/// The host waits until the page is sent. No browser may delay the host.
 #[tokio::test]
 async fn a_request_that_never_ends_does_not_keep_the_host() {
     for extra in [

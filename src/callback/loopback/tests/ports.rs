@@ -1,4 +1,4 @@
-//! The port, its families and its end.
+//! The port of a listener, in both address families, and its release.
 
 use super::free::free_port;
 use super::*;
@@ -36,7 +36,7 @@ async fn a_required_port_that_is_taken_is_an_error_and_a_preferred_one_is_not() 
     drop(other);
     let listener = bind(preferred()).await.unwrap();
     assert_eq!(listener.port(), port);
-    assert_eq!(bind(at(port)).await.unwrap_err(), ListenError::PortTaken { port }, "one of our own has it");
+    assert_eq!(bind(at(port)).await.unwrap_err(), ListenError::PortTaken { port }, "a listener of this process has it");
     works(&listener, "s").await;
 }
 
@@ -127,8 +127,8 @@ fn the_address_of_an_earlier_listener_can_be_taken_up() {
     }
 }
 
-/// A host may keep a runtime that it enters for one login at a time. Nothing runs on it meanwhile, the serving task of a listener
-/// that was dropped included.
+/// A host may keep a tokio runtime that it enters for one login at a time. Between logins nothing runs on it, not even the
+/// serving task of a dropped listener.
 #[test]
 fn a_listener_of_a_runtime_that_rests_does_not_keep_others_waiting() {
     let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();

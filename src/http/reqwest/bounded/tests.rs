@@ -52,7 +52,7 @@ fn other_tasks_run_between_the_reads_of_a_flood() {
             Poll::Pending => {
                 turns += 1;
                 assert_eq!(bytes, turns * TURN);
-                assert_eq!(wakes.0.load(Ordering::SeqCst) as usize, turns, "it continues by itself");
+                assert_eq!(wakes.0.load(Ordering::SeqCst) as usize, turns, "each pause wakes its own task");
             }
         }
     }

@@ -53,7 +53,7 @@ fn a_second_body_on_the_same_gate_gets_nothing() {
 fn the_clock_is_asked_when_the_bytes_are() {
     let (mut body, gate) = gate("rt", 0);
     assert!(gate.departure.may_leave());
-    assert_eq!(ask(&mut body), Some(Err(())), "a millisecond later");
+    assert_eq!(ask(&mut body), Some(Err(())), "the second reading is a millisecond later");
     assert_eq!(gate.shut(), Passage::TooLate);
 }
 
