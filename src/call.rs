@@ -1,4 +1,4 @@
-//! One request's way to its destination, with a lease for each attempt, bounded repeats, and one reading of refusals.
+//! One request to a resource, with a lease for each attempt, bounded repeats, and the interpretation of refusals.
 
 mod authorization;
 mod destination;
@@ -22,16 +22,16 @@ pub use destination::{Destination, Misdirected};
 pub use error::{CallError, StepUp};
 use report::Report;
 
-/// How long a call waits for tokens by default.
+/// The default time that a call waits for tokens.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// How often a request is sent again after a refusal. The second time is for a token that another caller's refusal ended
-/// while the request was on its way.
+/// The maximum number of times that a request is sent again after a refusal. The second repeat is for a token that another
+/// caller's refusal invalidated while the request was on its way.
 const MAX_REPEATS: u32 = 2;
 
 impl AuthSession {
-    /// Begins one request's way. `operation` names the operation at the resource, so that a refusal that no refresh helps
-    /// is remembered for it alone (law 11).
+    /// Begins a call. `operation` names the operation at the resource, so that a refusal that no refresh cures is remembered
+    /// for this operation only (law 11).
     #[inline]
     pub fn call(&self, operation: OperationKey) -> Call {
         Call {
@@ -52,7 +52,7 @@ impl AuthSession {
     }
 }
 
-/// One request's way, with a lease for each attempt and a decision after each answer.
+/// One request to a resource, with a lease for each attempt and a decision after each answer.
 ///
 /// It sends nothing itself, so it serves any HTTP client. Every attempt is [authorized](Self::authorize), and every answer's
 /// status and headers go to [`next`](Self::next).
@@ -84,11 +84,11 @@ impl AuthSession {
 /// times. The time in which the host sends is not counted.
 ///
 /// A request whose token is bound to a key is sent once more with each token if the server asks for a nonce (RFC 9449 section
-/// 9), and once more if it refuses the proof, for example because of a clock. Neither is a refusal of the token, so none is
-/// refreshed.
+/// 9), and once more if it refuses the proof, for example because of a clock. In both cases the token itself was not refused,
+/// and is not refreshed.
 ///
-/// The host's client must not follow redirects, or only to URLs that have a [`Destination`]. Otherwise it carries the token
-/// elsewhere.
+/// The host's client must follow no redirects, except to URLs that have a [`Destination`]. It would carry the token to other
+/// servers.
 #[derive(Debug)]
 pub struct Call {
     session: AuthSession,
@@ -104,23 +104,23 @@ pub struct Call {
     challenge: Option<Arc<Challenge>>,
     repeats: u32,
     max_repeats: u32,
-    /// Whether the request goes to another server than the session's, whose challenges say nothing about that one.
+    /// Whether the request goes to another server than the session's own. The challenges of that server are not used.
     is_elsewhere: bool,
     /// The last attempt of a token that is bound to a key.
     bound: Option<Arc<BoundLease>>,
-    /// The number of nonces that the resource had sent before that attempt.
+    /// The number of nonces that the resource had sent before the last attempt.
     nonces_heard: u64,
     proofs: Proofs,
 }
 
-/// The repetitions of one lease's request for another proof.
+/// The repeats of a request with the same lease and another proof.
 #[derive(Debug, Default)]
 struct Proofs {
     /// The nonce that the resource wants, for the next attempt.
     nonce: Option<Nonce>,
-    /// Whether a challenge with a nonce was answered.
+    /// Whether the request was repeated because the server asked for a nonce.
     has_answered: bool,
-    /// Whether a proof was refused and made anew.
+    /// Whether the request was repeated because the server refused a proof.
     has_corrected: bool,
 }
 
@@ -128,7 +128,7 @@ struct Proofs {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use = "`Again` asks for another attempt"]
 pub enum Next {
-    /// The answer is the caller's. It may have any status.
+    /// The call is over, and the caller uses the answer. It may have any status.
     Done,
     /// The token was refused, and another one may be accepted. The request is authorized and sent again.
     Again,
@@ -161,9 +161,9 @@ impl Call {
 
     /// Returns the authorization of the next attempt, which goes to `to` with `method`.
     ///
-    /// `None` means that the identity never signed in and that the server has not asked for it in this call. The request
-    /// is sent without a header then, because only a 401 shows that a server wants a login. A session that was logged out,
-    /// whose grant has ended or that is parked gives an error. It is never anonymous.
+    /// `None` means that the identity never signed in, and that the server has not asked for a login in this call. The request
+    /// is then sent without a header, because only a 401 shows that a server wants a login. A session that was logged out,
+    /// whose grant has ended or that is parked returns an error. Its requests are never sent without a token.
     ///
     /// `method` is part of a proof of possession (RFC 9449 section 4.2), and so is the destination's URL without its query. A
     /// bearer token ignores both.
@@ -191,7 +191,7 @@ impl Call {
         }
     }
 
-    /// Returns the authorization of the next attempt while the session's lease is fresh, without a future. `None` where
+    /// Returns the authorization of the next attempt without a future, if the session's lease is fresh. Returns `None` if
     /// [`authorize`](Self::authorize) may have to wait.
     ///
     /// # Errors
@@ -218,33 +218,34 @@ impl Call {
         Ok(Authorization::new(lease, self.bound.clone()))
     }
 
-    /// Decides what follows on the answer to the last attempt.
+    /// Decides after the answer to the last attempt whether the request is sent again.
     ///
-    /// After a 401 the refused lease is invalidated, and [`Next::Again`] asks for another attempt, at most twice. Of any
-    /// number of refused callers one refreshes. A 401 to a request without a token asks for a login, unless the session
+    /// After a 401 the refused lease is invalidated, and [`Next::Again`] asks for another attempt, at most twice. All callers
+    /// with the refused lease share one refresh. A 401 to a request without a token asks for a login, unless the session
     /// has signed in meanwhile. A challenge with `insufficient_scope` (RFC 6750 section 3.1) is a [`StepUp`] and never a
-    /// refresh. All other answers are the caller's, also a 403 without that challenge.
+    /// refresh. Any other answer ends the call with [`Next::Done`], even a 403 without that challenge.
     ///
     /// # Errors
     ///
     /// [`CallError::StepUp`] if the token lacks scopes. [`CallError::Token`] with the reason why there is no other token. Its
-    /// reason is `ResourceRefuses` if the server refuses fresh tokens, too (law 11). The answer itself is the caller's in each
-    /// case. [`CallError::Proof`] if the server refuses the proofs of possession.
+    /// reason is `ResourceRefuses` if the server refuses fresh tokens, too (law 11). [`CallError::Proof`] if the server refuses
+    /// the proofs of possession. The caller may use the answer itself in each case.
     ///
     /// # Cancellation
     ///
-    /// Safe to drop at any await. Once polled, a refusal is noted all the same. It may be called again with the same answer.
+    /// Safe to drop at any await. Once the future was polled, the refusal is noted. The method may be called again with the
+    /// same answer.
     pub async fn next(&mut self, status: StatusCode, headers: &HeaderMap) -> Result<Next, CallError> {
         let heard = self.bound.as_ref().map(|bound| bound.heard(status, headers));
         let challenges = headers.get_all(WWW_AUTHENTICATE).iter().map(HeaderValue::as_bytes);
         self.decide(status, challenges, heard).await
     }
 
-    /// Like [`next`](Self::next), for a client that shows no header map. `challenges` are the values of the answer's
+    /// Like [`next`](Self::next), for a client that does not expose the header map. `challenges` are the values of the answer's
     /// `WWW-Authenticate` headers that it kept. There may be none.
     ///
-    /// A nonce that the server wants is in a header that such a client does not show. The runtime's own HTTP client asks the
-    /// resource for it then, with a `ping`, once for all calls that wait for one.
+    /// If the server wants a nonce, it is in a header that such a client does not expose. The runtime's own HTTP client then
+    /// asks the resource for a nonce with a `ping`, once for all calls that wait for one.
     ///
     /// # Errors
     ///
@@ -301,7 +302,7 @@ impl Call {
         }
         let has_nonce = match (heard, self.session.proofs().cloned()) {
             (Some(nonce), _) => {
-                // Of this very challenge, because a server may take each nonce once.
+                // The nonce of this challenge is used, not the latest one, because a server may accept each nonce once.
                 self.proofs.nonce = nonce;
                 self.proofs.nonce.is_some()
             }
@@ -311,7 +312,7 @@ impl Call {
             }
             (None, None) => false,
         };
-        // Not before the wait, which may be dropped and begun again.
+        // This is set after the wait, which may be dropped and begun again.
         self.proofs.has_answered = true;
         if has_nonce { Ok(Next::Again) } else { Err(bound.refused().into()) }
     }
@@ -323,7 +324,8 @@ impl Call {
         let session = self.session.clone();
         let report = lease.map(|lease| Report::new(session.clone(), lease, self.operation, Challenge::key(challenges)));
         if let Some(challenge) = self.challenge.clone().filter(|_| !self.is_elsewhere) {
-            // Its metadata may be slow, and is read on. Half of the patience is kept for the refresh.
+            // The metadata may be slow. Its reading goes on after the time-out, and half of the patience is kept for the
+            // refresh.
             self.within(self.patience / 2, session.challenged(&challenge)).await;
         }
         let result = match report {
@@ -376,7 +378,7 @@ mod tests {
     fn futures_and_errors_cross_threads() {
         fn crosses<T: Send>(_: &T) {}
         fn is_shared<T: Clone + Send + Sync + 'static>() {}
-        // Never called, because only the types matter.
+        // The closure is never called. Only its types are checked.
         let _futures = |call: &mut Call, to: &Destination, headers: &HeaderMap| {
             crosses(&call.authorize(to, &Method::POST));
             crosses(&call.next(StatusCode::OK, headers));

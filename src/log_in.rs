@@ -1,4 +1,4 @@
-//! The whole of a login for hosts with one person: shown, waited for and completed.
+//! A complete login for hosts with one person. The request is shown, its answer awaited, and the login completed.
 
 mod entrance;
 mod interaction;
@@ -17,7 +17,7 @@ use entrance::{Arrival, Entrance};
 pub use interaction::{Interaction, InteractionError, Prompt, Step};
 pub use request::{LogIn, Way};
 
-/// How long the redemption of an answer is waited for. It is longer than a redemption takes, with its waits for the store.
+/// The maximum wait for the redemption of an answer. A redemption takes less time, even with its waits for the store.
 const REDEMPTION: Duration = Duration::from_secs(120);
 
 /// The end of a login that succeeded.
@@ -36,14 +36,14 @@ impl AuthSession {
     /// Signs a person in. It begins a login or joins the one under way, shows it through `door`, takes the answer from the
     /// browser or as pasted, and returns once the login is stored.
     ///
-    /// The first answer with the login's `state` counts, whichever way it comes (RFC 6749 section 10.12). A tab that is closed
-    /// is noticed only by the time-out. If another process asks the person, this one waits for its result, and shows the same
-    /// request again if that process dies.
+    /// The first answer with the login's `state` counts, whether it comes from the browser or is pasted (RFC 6749 section
+    /// 10.12). If the person closes the tab, only the time-out ends the wait. If another process asks the person, this one
+    /// waits for its result, and shows the same request again if that process dies.
     ///
     /// # Errors
     ///
     /// [`InteractionError::Listen`] if the required port is taken. Otherwise [`InteractionError::SignIn`] with the
-    /// [`LoginReason`], which is `DeadlinePassed` after [`LogIn::timeout`]. The login stays open then.
+    /// [`LoginReason`]. After [`LogIn::timeout`] the reason is `DeadlinePassed`, and the login stays open.
     ///
     /// # Cancellation
     ///
@@ -56,7 +56,7 @@ impl AuthSession {
         door.progress(Step::Preparing);
         let wish = request.wish(entrance.method.clone());
         let mut progress = self.begin_login(wish.clone(), request.cause(), request.timeout).await?;
-        // A client that the host was given is the same the next time.
+        // Only a dynamically registered client can be replaced. A configured one would be the same in the next attempt.
         let mut renews_client = self.logins().is_none_or(|logins| logins.registers_clients());
         let mut end = LoggedIn::Already;
         let mut is_again = false;
@@ -78,7 +78,8 @@ impl AuthSession {
                     let prompt = self.prompt(*offer, is_first, is_again, &entrance);
                     door.progress(Step::Asking);
                     match self.answered(attempt, key, &prompt, &entrance, door, request.timeout).await {
-                        // The server had forgotten the client, and the source has dropped it. The person is asked once more.
+                        // The server has forgotten the client, and the source has removed the registration. The person is asked
+                        // once more.
                         Err(error) if error.reason() == LoginReason::ClientRejected && renews_client => {
                             renews_client = false;
                             self.begin_login(wish.clone(), request.cause(), request.timeout).await?
@@ -121,7 +122,7 @@ impl AuthSession {
 
     fn prompt(&self, offer: LoginOffer, is_first: bool, is_again: bool, entrance: &Entrance) -> Prompt {
         let is_listening = entrance.is_listening();
-        // A page that was asked for in another way, by another caller or process, may have no other entrance here.
+        // Another caller or process may have asked in another way. Without a listener here, only a pasted answer can arrive.
         let takes_paste = entrance.takes_paste || !is_listening;
         Prompt {
             identity: self.identity().clone(),
@@ -134,7 +135,7 @@ impl AuthSession {
         }
     }
 
-    /// Shows the request, and waits for the first of its answers or its end.
+    /// Shows the request, and waits for its first answer or its end.
     async fn answered(
         &self,
         attempt: AttemptId,
@@ -173,19 +174,19 @@ impl AuthSession {
                 News::Pasted(Some(text)) => match pasted(key, &text) {
                     Ok(callback) => {
                         let result = self.redeem(callback, door).await;
-                        // The browser may have come, too.
+                        // The browser's answer may have arrived at the same time. It gets the page of the same result.
                         if let Some(arrival) = poll_fn(|cx| Poll::Ready(ready(arrival.as_mut().poll(cx)))).await {
                             arrival.respond(result).await;
                         }
                         return result.map(|()| LoginProgress::SignedIn);
                     }
                     Err(error) => {
-                        // An empty line is a slip.
+                        // An empty line is ignored without a note.
                         if !(text.trim().is_empty() && error == CallbackError::NoAnswer) {
                             door.progress(Step::PasteRefused(error));
                         }
                         paste = Some(door.pasted());
-                        // Input may be ready without end.
+                        // The host's input may always be ready. Other tasks get a turn.
                         tokio::task::yield_now().await;
                     }
                 },
@@ -199,7 +200,7 @@ impl AuthSession {
     }
 }
 
-/// The next news of a login that is shown.
+/// The next event of a login that is shown.
 enum News {
     Arrived(Arrival),
     Pasted(Option<String>),
@@ -208,7 +209,7 @@ enum News {
 
 type Wait<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
-/// Polls a wait that may be over.
+/// Polls a wait that may have ended before.
 fn is_ready<T>(wait: &mut Option<Wait<'_, T>>, cx: &mut Context<'_>) -> Option<T> {
     ready(wait.as_mut()?.as_mut().poll(cx))
 }

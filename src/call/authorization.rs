@@ -11,7 +11,7 @@ use crate::{AccessToken, Lease, TokenKind};
 
 /// The authorization of one attempt of a request. It is valid only for the attempt's [`Destination`](crate::Destination).
 ///
-/// `Debug` shows nothing of the token.
+/// `Debug` shows no part of the token.
 #[derive(Clone)]
 #[non_exhaustive]
 pub struct Authorization {
@@ -26,11 +26,11 @@ impl Authorization {
     }
 
     /// Puts the authorization into a request's headers, in place of any that is there. It is `Authorization: Bearer` (RFC 6750
-    /// section 2.1), or `Authorization: DPoP` with the header `DPoP` (RFC 9449 section 7.1). The values are marked as sensitive,
-    /// so that HTTP clients do not show them, and do not put them into a table of headers (HPACK).
+    /// section 2.1), or `Authorization: DPoP` with the header `DPoP` (RFC 9449 section 7.1). The values are marked as
+    /// sensitive, so that HTTP clients neither log them nor add them to a compression table (HPACK).
     ///
-    /// For a token that is bound to a key, each use of `apply` makes a new proof, because a server accepts a proof once. The proof
-    /// covers the method and the destination of the attempt.
+    /// For a token that is bound to a key, each call of `apply` makes a new proof, because a server accepts a proof once. The
+    /// proof covers the method and the destination of the attempt.
     pub fn apply(&self, headers: &mut HeaderMap) {
         if let Some(bound) = &self.bound {
             return bound.apply(headers);
@@ -44,7 +44,8 @@ impl Authorization {
                 value.set_sensitive(true);
                 headers.insert(AUTHORIZATION, value);
             }
-            // This cannot happen, because sessions refuse such tokens. A credential of the caller's own must not be sent instead.
+            // This cannot happen, because sessions refuse such tokens. A credential of the caller's own must not be sent
+            // instead.
             Err(_) => drop(headers.remove(AUTHORIZATION)),
         }
     }

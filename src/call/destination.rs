@@ -1,4 +1,4 @@
-//! Where a session's tokens may be sent (law 13).
+//! The URLs that a session's tokens may be sent to (law 13).
 
 use std::fmt;
 use std::sync::Arc;
@@ -10,9 +10,9 @@ use crate::{AuthSession, ResourceUri, ServerIdentity, Target};
 
 /// A URL that a session's tokens may be sent to. [`AuthSession::destination`] has checked its origin and path.
 ///
-/// Cheap to clone. It belongs to the identity whose session made it, and [`Call::authorize`](crate::Call::authorize) takes
-/// nothing else, so a token goes to no URL that was not checked (law 13). The check parses two URLs, so a host keeps the
-/// destination for as long as it uses the URL.
+/// Cheap to clone. It belongs to the identity whose session made it. [`Call::authorize`](crate::Call::authorize) takes only a
+/// destination, so a token never goes to an unchecked URL (law 13). The check parses two URLs, so a host keeps the destination
+/// for as long as it uses the URL.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Destination(Arc<Inner>);
 
@@ -26,7 +26,7 @@ struct Inner {
 
 /// The reason why a request may not carry a session's token. Nothing was sent.
 ///
-/// It names the session's own server, and nothing of the URL that was given, which may hold secrets.
+/// It names the session's own server, and no part of the given URL, which may hold secrets.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Misdirected {
@@ -45,7 +45,7 @@ pub enum Misdirected {
         /// The provider.
         provider: String,
     },
-    /// The URL cannot be read as one.
+    /// The text is no absolute URL.
     #[error("the request's URL is no absolute URL: take the one of the MCP server")]
     NoUrl,
     /// The URL has another scheme, host or port.
@@ -57,7 +57,8 @@ pub enum Misdirected {
         /// The session's server.
         server: ResourceUri,
     },
-    /// The path is not the server's or below it, or might be read as leading out of it, or the URL has a user name.
+    /// The path is neither the server's nor below it, or some servers would resolve it to one outside, or the URL has a user
+    /// name.
     #[error(
         "the request's path is neither that of {} nor plainly below it: its tokens are for this path alone",
         server.as_str()
@@ -111,8 +112,8 @@ impl AuthSession {
 }
 
 impl Destination {
-    /// An endpoint that is not the session's server and takes its tokens all the same, such as a userinfo endpoint. The caller
-    /// has checked that the issuer's metadata or the host names it.
+    /// An endpoint that is not the session's server but accepts its tokens, such as a userinfo endpoint. The caller has checked
+    /// that the issuer's metadata or the host names it.
     pub(crate) fn elsewhere(identity: ServerIdentity, url: String) -> Self {
         let target = HtTarget::of(&url);
         Self(Arc::new(Inner { identity, url, target }))
@@ -138,7 +139,7 @@ impl Destination {
     }
 }
 
-/// The identity alone, because the query may hold secrets.
+/// `Debug` shows only the identity, because the query may hold secrets.
 impl fmt::Debug for Destination {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Destination").field("identity", &self.0.identity).finish_non_exhaustive()

@@ -26,17 +26,17 @@ pub enum CallError {
     /// The token lacks scopes, which a login for more of them may bring. A refresh does not help.
     #[error(transparent)]
     StepUp(#[from] StepUp),
-    /// The request would carry the token to a place that it is not for.
+    /// The request would carry the token to a URL that it is not meant for.
     #[error(transparent)]
     Misdirected(#[from] Misdirected),
-    /// The token is bound to a key (DPoP, RFC 9449), and there is no proof of possession that the server accepts. A token like
-    /// that is never presented as a bearer token.
+    /// The token is bound to a key (DPoP, RFC 9449), and there is no proof of possession that the server accepts. Such a token
+    /// is never presented as a bearer token.
     #[error(transparent)]
     Proof(#[from] ProofError),
 }
 
 impl CallError {
-    /// Returns `true` if only a new login helps. A [`StepUp`] is a login for more scopes, and not meant.
+    /// Returns `true` if only a new login helps. Returns `false` for a [`StepUp`], which is a login for more scopes.
     pub fn is_login_required(&self) -> bool {
         matches!(self, Self::Proof(ProofError::NoKey | ProofError::NotBound))
             || self.token_error().is_some_and(TokenError::is_login_required)
@@ -81,7 +81,7 @@ pub struct StepUp {
     refused: Generation,
     operation: OperationKey,
     challenge: Arc<Challenge>,
-    /// Those that the host knows of.
+    /// Further scopes that the host knows to be needed.
     further: Scopes,
 }
 
@@ -91,21 +91,21 @@ impl StepUp {
         Self { session, refused, operation, challenge, further: Scopes::default() }
     }
 
-    /// Asks for these scopes, too. A challenge may name none, as those of the MCP SDK for Python do. A login for the scopes that
-    /// the session has already would then ask the person in vain.
+    /// Asks for these scopes, too. A challenge may name no scopes, as those of the MCP SDK for Python do. Without further
+    /// scopes, the login would ask the person only for the scopes that the session has already.
     #[must_use]
     pub fn with_scopes(mut self, scopes: &Scopes) -> Self {
         self.further = self.further.union(scopes);
         self
     }
 
-    /// The scopes that the login asks for beside those of the session. They are those that the server's challenge names and
-    /// those of [`with_scopes`](Self::with_scopes). Empty if there are none.
+    /// The scopes that the login asks for in addition to those of the session. They come from the server's challenge and from
+    /// [`with_scopes`](Self::with_scopes). Empty if there are none.
     pub fn scopes(&self) -> Scopes {
         self.challenge.scopes().unwrap_or_default().union(&self.further)
     }
 
-    /// The generation of the lease that lacks them.
+    /// The generation of the lease that lacks the scopes.
     pub fn refused(&self) -> Generation {
         self.refused
     }

@@ -6,8 +6,8 @@ use std::task::{Context, Waker};
 
 use crate::{AuthSession, ChallengeKey, Lease, OperationKey, TokenError};
 
-/// The report of a refused lease to its session. It is made when it is dropped at the latest, so that a caller that gives up
-/// while metadata is read leaves no refused token to the next one.
+/// The report of a refused lease to its session. If it was not made before, it is made on drop. A caller that gives up while
+/// metadata is read thus does not leave the refused token to the next caller.
 pub(super) struct Report {
     session: AuthSession,
     /// Taken when the report is made.
@@ -34,7 +34,7 @@ impl Drop for Report {
     fn drop(&mut self) {
         if let Some(lease) = self.lease.take() {
             let report = pin!(self.session.invalidate(&lease, self.operation, self.challenge));
-            // One poll notes it. The answer is not needed.
+            // One poll notes the refusal. Its result is not needed.
             let _answer = report.poll(&mut Context::from_waker(Waker::noop()));
         }
     }

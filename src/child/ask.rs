@@ -1,4 +1,4 @@
-//! The line that a child asks, and the line that it gets.
+//! The line with a child's request, and the line with the answer.
 
 use std::time::Duration;
 
@@ -15,21 +15,21 @@ pub(super) struct Ask {
     pub(super) capability: ClientSecret,
     /// The lifetime that the token must have.
     pub(super) min_ttl: Duration,
-    /// The token that the child's server refused, if it did.
+    /// The token that the child's server refused, if it refused one.
     pub(super) refused: Option<Refused>,
 }
 
 /// The token that was refused.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Refused {
-    /// The last one that the child got.
+    /// The token that the child got last.
     Last,
-    /// The one of this generation.
+    /// The token of this generation.
     Generation(String),
 }
 
 impl Ask {
-    /// Reads a line. `None` if it is no request.
+    /// Reads a line. Returns `None` if it is no request.
     pub(super) fn read(line: &[u8]) -> Option<Self> {
         let Line { child, min_ttl, refused } = serde_json::from_slice(line).ok()?;
         let refused = match refused {
@@ -83,7 +83,7 @@ pub(super) enum Answer {
 impl From<Result<Lease, TokenError>> for Answer {
     fn from(result: Result<Lease, TokenError>) -> Self {
         match result {
-            // Presented as a bearer token, it would lose what it is bound for.
+            // The child would present it as a bearer token, which gives up the protection of the binding.
             Ok(lease) if lease.kind() != TokenKind::Bearer => Self::BoundToken,
             Ok(lease) => Self::Token(lease),
             Err(error) => Self::Error(error),
@@ -92,7 +92,7 @@ impl From<Result<Lease, TokenError>> for Answer {
 }
 
 impl Answer {
-    /// The line, as of `now`.
+    /// The line to send, with times relative to `now`.
     pub(super) fn line(&self, now: &Moment) -> Zeroizing<Vec<u8>> {
         match self {
             Self::Token(lease) => {
@@ -102,14 +102,14 @@ impl Answer {
                     &Granted {
                         access_token: token,
                         token_type: "Bearer",
-                        // Rounded down, so that it is never too late.
+                        // The time is rounded down, so that the child never uses an expired token.
                         expires_in: lease.validity().remaining(now).map(|span| span.as_secs()),
                         generation: lease.generation().to_string(),
                     },
                 )
             }
             Self::Error(error) => {
-                // Rounded up, so that the child does not ask too early.
+                // The time is rounded up, so that the child does not ask too early.
                 let retry_after = error.retry_after().map(|span| span.as_millis().div_ceil(1000));
                 denied(error.reason().as_str(), error.reason().advice(), retry_after)
             }
@@ -154,9 +154,9 @@ fn denied(error: &str, advice: &str, retry_after: Option<u128>) -> Zeroizing<Vec
 
 /// The line of `value`, in a buffer that does not grow, because growing would leave copies of a token behind.
 fn line(secret: usize, value: &impl Serialize) -> Zeroizing<Vec<u8>> {
-    // An escape has six characters at most.
+    // JSON's longest escape of one byte has six characters.
     let mut line = Zeroizing::new(Vec::with_capacity(6 * secret + 1024));
-    // Strings and numbers always have a serialized form, and a vector takes any.
+    // Serializing strings and numbers into a vector cannot fail.
     let _ = serde_json::to_writer(&mut *line, value);
     line.push(b'\n');
     line
@@ -225,7 +225,7 @@ mod tests {
             let answer = shown(answer);
             assert_eq!(answer["error"], word);
             assert!(answer["advice"].as_str().unwrap().len() > 20 && answer.get("retry_after").is_none());
-            assert!(Reason::ALL.iter().all(|reason| reason.as_str() != word), "{word} has one meaning");
+            assert!(Reason::ALL.iter().all(|reason| reason.as_str() != word), "{word} is also the word of a reason");
         }
     }
 }

@@ -8,13 +8,13 @@ use zeroize::Zeroizing;
 
 use crate::ClientSecret;
 
-/// 256 random bits that one child shares with its host. It prints nothing, is wiped when dropped, and is compared in constant
-/// time, as a client's secret is.
+/// 256 random bits that one child shares with its host. `Debug` does not show them. They are wiped on drop and compared in
+/// constant time, like the secret of a client.
 #[derive(Debug)]
 pub(super) struct Capability(ClientSecret);
 
 impl Capability {
-    /// Draws one from the operating system.
+    /// Draws a capability from the operating system's randomness.
     #[expect(clippy::disallowed_methods, reason = "the driver's own randomness, for secrets")]
     pub(super) fn draw() -> io::Result<Self> {
         let mut bits = Zeroizing::new([0; 32]);

@@ -1,4 +1,4 @@
-//! The token file of a grant, and the session behind it, which is kept warm.
+//! The token file of a child grant. Its session is kept warm.
 
 use std::io;
 use std::sync::Arc;
@@ -10,31 +10,32 @@ use tokio::sync::watch;
 use super::folder::Folder;
 use crate::{AuthSession, Generation, Lease, ProofError, Reason, TokenError, TokenKind, TokenOptions, Validity};
 
-/// How long before its expiry a token is replaced, at most. It is before the early window of the default policy, in which
-/// callers begin a refresh by themselves.
+/// The maximum remaining lifetime at which a token is replaced. It is before the early window of the default policy, in which
+/// callers of the session begin a refresh.
 const LEAD: Duration = Duration::from_secs(600);
 
-/// How long one attempt waits for a token.
+/// The time-out of one attempt to get a token.
 const TOKEN_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// The shortest pause after a token, so that a server whose tokens are over at once is not asked without end.
+/// The minimum pause after a token, so that a server whose tokens expire at once is not asked in a loop.
 const MIN_PAUSE: Duration = Duration::from_millis(250);
 
-/// The shortest and the longest pause after a failure. No sleep is longer than a minute, because a machine may be suspended (law 14).
+/// The shortest and the longest pause after a failure. No sleep is longer than a minute, because a machine may be suspended
+/// (law 14).
 const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
 
 /// The state of the file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum FileState {
-    /// No attempt has ended.
+    /// No attempt has ended yet.
     Pending,
-    /// It was written, or none is wanted.
+    /// The file was written, or the hand-off has no file.
     Written,
     /// There is no token for it.
     NoToken(TokenError),
     /// The token needs a proof of possession, for which the child has no key.
     BoundToken,
-    /// The file system refuses it.
+    /// The file system refuses the file.
     Unwritable(io::ErrorKind),
 }
 
@@ -49,8 +50,8 @@ impl FileState {
     }
 }
 
-/// Keeps a token in the file that is fit for use, until it is dropped or the runtime of the session ends. The file is removed
-/// while there is none.
+/// Keeps a usable token in the file, until it is dropped or the runtime of the session ends. While there is no such token, the
+/// file is removed.
 pub(super) async fn keep(session: AuthSession, folder: Arc<Folder>, state: watch::Sender<FileState>) {
     let mut keeper = Keeper { watch: session.watch(), session, folder, written: None, noticed: None };
     loop {
@@ -73,12 +74,13 @@ struct Keeper {
     folder: Arc<Folder>,
     /// The lease whose token is in the file.
     written: Option<Lease>,
-    /// The other token that the session was last seen to serve.
+    /// The last token of the session that differed from the one in the file.
     noticed: Option<Option<Generation>>,
 }
 
 impl Keeper {
-    /// Brings the file up to date. Returns its state, and how long it may stay as it is, unless the session changes.
+    /// Updates the file. Returns its state, and the time after which it needs another update, unless the session changes
+    /// before.
     async fn take(&mut self, result: Result<Lease, TokenError>) -> (FileState, Duration) {
         let written = match result {
             Ok(lease) if lease.kind() != TokenKind::Bearer => {
@@ -90,7 +92,7 @@ impl Keeper {
             Err(error) => {
                 let pause = error.retry_after().unwrap_or(PAUSES.0).clamp(PAUSES.0, PAUSES.1);
                 if self.is_served() {
-                    // A refresh that fails takes no valid token away.
+                    // After a failed refresh, a valid token stays in the file.
                     return (FileState::Written, pause.min(self.remaining(Duration::ZERO)).max(MIN_PAUSE));
                 }
                 self.write(None).await.ok();
@@ -106,21 +108,21 @@ impl Keeper {
         }
     }
 
-    /// Whether the token in the file is still handed out to callers.
+    /// Whether the session still serves the token in the file to callers.
     fn is_served(&mut self) -> bool {
         let served = generation(&self.watch.now());
         let written = self.written.as_ref().map(Lease::generation);
         written.is_some() && written == served && !self.remaining(Duration::ZERO).is_zero()
     }
 
-    /// The time until the token in the file has only `lead` left. The longest pause if that is not known.
+    /// The time until the remaining lifetime of the token in the file is `lead`. The longest pause if that is not known.
     fn remaining(&self, lead: Duration) -> Duration {
         let now = self.session.engine.now();
         let left = self.written.as_ref().and_then(|lease| lease.validity().remaining(&now));
         left.map_or(PAUSES.1, |left| left.saturating_sub(lead))
     }
 
-    /// How long an attempt may wait. When it ends, the token in the file may be over, and is then removed.
+    /// The time-out of an attempt. It ends when the token in the file expires at the latest, so that an expired one is removed.
     fn timeout(&self) -> Duration {
         let left = self.written.as_ref().map(|_| self.remaining(Duration::ZERO).max(MIN_PAUSE));
         left.map_or(TOKEN_TIMEOUT, |left| left.min(TOKEN_TIMEOUT))
@@ -136,8 +138,8 @@ impl Keeper {
         Ok(())
     }
 
-    /// Whether the session serves another token than the one in the file, or none. Each other token is news once, because a
-    /// state may arrive later than the lease that it belongs to.
+    /// Whether the session serves another token than the one in the file, or none. Each other token is reported once, because
+    /// a state may arrive later than the lease that it belongs to.
     fn has_news(&mut self) -> bool {
         let served = generation(&self.watch.now());
         if served == self.written.as_ref().map(Lease::generation) {
@@ -161,7 +163,7 @@ impl Keeper {
             }
             false
         };
-        // A little later than the moment itself, so that the token is certainly due then.
+        // One millisecond more, so that the token is certainly due after the wait.
         let pause = pause.min(PAUSES.1) + Duration::from_millis(1);
         #[expect(
             clippy::disallowed_methods,

@@ -16,24 +16,25 @@ use crate::AccessToken;
 /// The beginning of the names of these folders.
 const PREFIX: &str = "tokenkeeper-child-";
 
-/// The file that is locked as long as the folder's process lives.
+/// The file that the folder's process keeps locked while it lives.
 const ALIVE: &str = "alive";
 
-/// How many entries of a parent folder are looked at for folders of dead processes. The temporary folder may have many.
+/// The maximum number of entries of a parent folder that are examined for folders of dead processes. The temporary folder may
+/// have many entries.
 const MAX_ENTRIES: usize = 10_000;
 
-/// A folder of mode 0700 with a random name. It is removed with its content when it is dropped or [removed](Self::remove), and
-/// after the death of its process by the next one that makes such a folder in the same place.
+/// A folder of mode 0700 with a random name. It is removed with its content when it is dropped or [removed](Self::remove). If
+/// its process is killed, the next process that makes such a folder in the same place removes it.
 #[derive(Debug)]
 pub(super) struct Folder {
     path: PathBuf,
-    /// `None` once it was removed. Nothing is written any more then.
+    /// The locked file. `None` once the folder was removed, after which nothing is written.
     alive: Mutex<Option<File>>,
 }
 
 impl Folder {
-    /// Makes a folder below `XDG_RUNTIME_DIR`, or below the temporary folder, with a socket if that is wanted. A place in which
-    /// that fails is left for the next one, for example because the path of a socket has at most 107 bytes.
+    /// Makes a folder below `XDG_RUNTIME_DIR`, with a socket if that is wanted. If this fails, for example because the path of
+    /// a socket has at most 107 bytes, the folder is made below the temporary folder.
     pub(super) fn with_socket(wanted: bool) -> io::Result<(Self, Option<UnixListener>)> {
         let runtime_dir = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|dir| dir.is_absolute());
         let places = runtime_dir.into_iter().chain([std::env::temp_dir(), PathBuf::from("/tmp")]);
@@ -52,7 +53,7 @@ impl Folder {
         const WRITABLE_BY_OTHERS: u32 = 0o022;
         let mode = fs::metadata(parent)?.mode();
         if mode & WRITABLE_BY_OTHERS != 0 && mode & STICKY == 0 {
-            // Another user could put a folder of its own in the place of ours.
+            // Another user could replace this folder by another one.
             return Err(io::Error::new(
                 io::ErrorKind::PermissionDenied,
                 "other users may rename what is in the folder",
@@ -61,7 +62,7 @@ impl Folder {
         let path = parent.join(format!("{PREFIX}{}", draw_name()?));
         DirBuilder::new().mode(0o700).create(&path)?;
         let folder = Self { path, alive: Mutex::new(None) };
-        // It gets its name once it is locked, so that no other process takes this one for dead.
+        // The file gets its name once it is locked, so that no other process takes this process for dead.
         let (unlocked, alive) = (folder.path.join("alive.new"), folder.path.join(ALIVE));
         let file = private_file(&unlocked)?;
         file.try_lock()?;
@@ -70,7 +71,7 @@ impl Folder {
         Ok(folder)
     }
 
-    /// The folder that it is in.
+    /// The parent folder.
     pub(super) fn parent(&self) -> &Path {
         self.path.parent().unwrap_or(&self.path)
     }
@@ -103,7 +104,7 @@ impl Folder {
         }
         let Some(token) = token else { return removed(fs::remove_file(self.token())) };
         let new = self.path.join("token.new");
-        // One that was left behind by a write that failed.
+        // An earlier write that failed may have left this file behind.
         removed(fs::remove_file(&new))?;
         private_file(&new)?.write_all(token.expose().as_bytes())?;
         fs::rename(new, self.token())
@@ -112,7 +113,7 @@ impl Folder {
     /// Removes the folder and its content.
     pub(super) fn remove(&self) {
         let mut alive = self.alive.lock().unwrap_or_else(PoisonError::into_inner);
-        // The lock ends after the removal.
+        // The lock is kept until the folder is removed.
         let _ = fs::remove_dir_all(&self.path);
         *alive = None;
     }
@@ -142,7 +143,7 @@ fn private_file(path: &Path) -> io::Result<File> {
     OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)
 }
 
-/// The result of a removal, which a file that does not exist needs not.
+/// The result of a removal. A file that does not exist counts as removed.
 fn removed(result: io::Result<()>) -> io::Result<()> {
     match result {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),

@@ -12,7 +12,7 @@
 //! server.args(["-y", "some-mcp-server"]);
 //! let grant = session.hand_to(&mut server, HandOff::Socket)?;
 //! server.spawn()?.wait().await?;
-//! drop(grant); // The process gets no token any more.
+//! drop(grant); // From now on the process gets no tokens.
 //! # Ok(())
 //! # }
 //! ```
@@ -50,10 +50,10 @@ pub const FILE_VARIABLE: &str = "TOKENKEEPER_TOKEN_FILE";
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum HandOff {
-    /// The child asks over a Unix socket. It gets a token that is fit for use, and may report one that was refused.
+    /// The child asks over a Unix socket. It gets a usable token, and may report one that was refused.
     Socket,
-    /// The child reads a file with nothing but the token. It is for programs that can only read a file, because such a program
-    /// cannot report a refusal.
+    /// The child reads a file that contains only the token. A child cannot report a refusal in this way, so it is meant for
+    /// programs that can do nothing else.
     File,
     /// Both.
     SocketAndFile,
@@ -79,7 +79,7 @@ pub struct ChildGrant {
     identity: ServerIdentity,
     folder: Arc<Folder>,
     file: watch::Receiver<FileState>,
-    /// Dropping them ends the tasks.
+    /// Dropping the set ends the tasks.
     _tasks: JoinSet<()>,
 }
 
@@ -94,8 +94,9 @@ impl ChildGrant {
     ///
     /// # Errors
     ///
-    /// The [`TokenError`](crate::TokenError) of the first attempt, inside an [`io::Error`], if the session has no token. Further
-    /// attempts follow as long as the grant lives, so the file may appear later. Otherwise the error of the file system.
+    /// The [`TokenError`](crate::TokenError) of the first attempt, inside an [`io::Error`], if the session has no token.
+    /// Further attempts follow as long as the grant lives, so the file may appear later. Otherwise the error of the file
+    /// system.
     ///
     /// # Cancellation
     ///
@@ -121,18 +122,19 @@ impl AuthSession {
     ///
     /// It sets environment variables of `command` and nothing else, so that it works below wrappers such as `npx`. They are
     /// [`SOCKET_VARIABLE`] and [`CAPABILITY_VARIABLE`] for a socket and [`FILE_VARIABLE`] for a file. Those that do not belong
-    /// to `how` are removed, so that the child never uses a hand-off that this process itself has got. Socket and file are in a
-    /// folder of their own with mode 0700, below `XDG_RUNTIME_DIR`, or below the temporary folder where there is none.
+    /// to `how` are removed, so that the child never inherits the hand-off of this process itself. Socket and file are in a
+    /// separate folder with mode 0700, below `XDG_RUNTIME_DIR` or below the temporary folder.
     ///
     /// Each grant has a capability of 256 random bits, which is bound to this session. The socket answers only processes of
-    /// this process's effective user, and so the child must not change its user. Do not print `command` with `Debug` afterwards,
-    /// because std shows the variables of a command, and the capability is one.
+    /// this process's effective user, so the child must not change its user. Do not print `command` with `Debug` afterwards,
+    /// because `Debug` of std shows the variables of a command, and with them the capability.
     ///
     /// With a file, the session is refreshed before the token's early window, whether or not the child uses it.
     ///
     /// # Errors
     ///
-    /// If no folder or socket can be made, there is no randomness, or no tokio runtime. `command` is unchanged then.
+    /// An [`io::Error`] if no folder or socket can be made, or if there is no randomness or no tokio runtime. `command` is then
+    /// unchanged.
     ///
     /// # Panics
     ///
@@ -168,7 +170,7 @@ async fn sweep(parent: impl AsRef<Path> + Send + 'static) {
     let _ = tokio::task::spawn_blocking(move || folder::sweep(parent.as_ref())).await;
 }
 
-#[expect(clippy::disallowed_methods, reason = "the grant owns the set, and the set the task")]
+#[expect(clippy::disallowed_methods, reason = "the set ends the task when the grant is dropped")]
 fn spawn(tasks: &mut JoinSet<()>, task: impl Future<Output = ()> + Send + 'static) {
     tasks.spawn(task);
 }

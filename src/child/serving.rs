@@ -16,23 +16,24 @@ use super::capability::Capability;
 use crate::{AuthSession, ChallengeKey, Lease, OperationKey, Reason, TokenError, TokenOptions};
 use tokenkeeper_actors::values;
 
-/// How many connections are served at a time. Others wait in the kernel's queue, so a child that opens many holds up itself
-/// only, and the host's open files are bounded.
+/// The maximum number of connections that are served at a time. Others wait in the kernel's queue. A child that opens many
+/// thus delays only itself, and the host's open files are bounded.
 pub(super) const MAX_CONNECTIONS: usize = 64;
 
 /// The maximum length of a request in bytes, with its line end.
 pub(super) const MAX_LINE: usize = 4096;
 
-/// How many leases a child may report as refused. Only the newest is usually in use.
+/// The maximum number of leases that are remembered, so that the child can report them as refused. Usually only the newest is
+/// in use.
 const MAX_HANDED: usize = 8;
 
-/// How long the line of a request may take.
+/// The time-out for the line of a request.
 const LINE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How long a child waits for a token.
+/// The time-out of a child's request for a token.
 const TOKEN_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// How long the answer may take. It fits into the socket's buffer, so that a child which does not read it holds up nothing.
+/// The time-out for writing the answer. The answer fits into the socket's buffer, so a child that does not read delays nothing.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The pause after a connection could not be accepted, because the process has too many open files.
@@ -59,14 +60,14 @@ pub(super) async fn serve(listener: UnixListener, session: AuthSession, capabili
 struct Host {
     session: AuthSession,
     capability: Capability,
-    /// The leases that the child got last, each once and the newest answer at the end. It may report these.
+    /// The leases that the child got last and may report as refused, each once, the latest answer at the end.
     handed: Mutex<VecDeque<Lease>>,
 }
 
 impl Host {
-    /// Serves one connection. Its errors are the child's, which has gone.
+    /// Serves one connection. Errors of the connection are ignored, because the child has then closed it.
     async fn connection(self: Arc<Self>, mut stream: UnixStream) {
-        // The line is read from each, because a program that is refused while it writes does not read the answer.
+        // The line is read before any refusal, because a program that is refused while it writes does not read the answer.
         let Some(line) = within(LINE_TIMEOUT, read_line(&mut stream)).await else { return };
         let answer = match line {
             _ if !is_of_our_user(&stream) => Answer::OtherUser,
@@ -93,8 +94,8 @@ impl Host {
 
     async fn lease(&self, ask: Ask) -> Result<Lease, TokenError> {
         if let Some(refused) = ask.refused.and_then(|refused| self.refused(&refused)) {
-            // The host knows neither the operation nor the challenge of the child's request. Any will do, as long as a token
-            // that was obtained because of a refusal is not refused for ever (law 11).
+            // The host knows neither the operation nor the challenge of the child's request. Constant keys serve as well,
+            // so that the refusal of a token that was just obtained because of a refusal is recognised (law 11).
             self.session.invalidate(&refused, OperationKey(0), ChallengeKey(0)).await?;
         }
         let options = TokenOptions { timeout: TOKEN_TIMEOUT, min_lifetime: ask.min_ttl, ..TokenOptions::default() };
@@ -108,7 +109,7 @@ impl Host {
         Ok(lease)
     }
 
-    /// The lease that the child reports. One that is not remembered was replaced long ago, so that its refusal changes nothing.
+    /// The lease that the child reports. A lease that is not remembered was replaced long ago, so its refusal changes nothing.
     fn refused(&self, refused: &Refused) -> Option<Lease> {
         let handed = self.handed();
         match refused {
@@ -122,15 +123,15 @@ impl Host {
     }
 }
 
-/// Whether the process on the other side belonged to our effective user when it connected.
+/// Whether the process on the other side belonged to this process's effective user when it connected.
 fn is_of_our_user(stream: &UnixStream) -> bool {
     stream.peer_cred().is_ok_and(|peer| peer.uid() == geteuid().as_raw())
 }
 
-/// Reads up to the line end, or to the end of what the child sends. A longer line is `InvalidData`, and none at all an
-/// `UnexpectedEof`.
+/// Reads up to the line end, or until the child has closed its side. The error is `InvalidData` for a line that is too long,
+/// and `UnexpectedEof` if nothing arrives.
 async fn read_line(stream: &mut UnixStream) -> io::Result<Zeroizing<Vec<u8>>> {
-    // It does not grow, because growing would leave copies of the capability behind.
+    // The buffer does not grow, because growing would leave copies of the capability behind.
     let mut line = Zeroizing::new(vec![0; MAX_LINE]);
     let mut length = 0;
     while length < MAX_LINE {
@@ -158,7 +159,7 @@ fn pause(span: Duration) -> impl Future<Output = ()> {
     tokio::time::sleep(span)
 }
 
-#[expect(clippy::disallowed_methods, reason = "the set owns the task, and the grant the set")]
+#[expect(clippy::disallowed_methods, reason = "the set ends the task when the grant is dropped")]
 fn begin(connections: &mut JoinSet<()>, connection: impl Future<Output = ()> + Send + 'static) {
     connections.spawn(connection);
 }

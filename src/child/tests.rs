@@ -35,7 +35,7 @@ fn a_folder_and_its_file_are_private_and_go_together() {
     assert_eq!(names(folder.token().parent().unwrap()), ["alive"]);
     folder.remove();
     folder.write(Some(&AccessToken::new("three"))).unwrap();
-    assert!(names(parent.path()).is_empty(), "nothing is written once it was removed");
+    assert!(names(parent.path()).is_empty(), "nothing is written once the folder was removed");
     drop(folder);
     drop(Folder::below(parent.path()).unwrap());
     assert!(names(parent.path()).is_empty());
@@ -67,7 +67,7 @@ fn the_folders_of_dead_processes_are_removed_and_no_others() {
     fs::create_dir(name("dead")).unwrap();
     fs::write(name("dead").join("alive"), "").unwrap();
     fs::write(name("dead").join("token"), "t").unwrap();
-    // One that is just being made has no name for its lock yet.
+    // A folder that is just being made has no file with the name of the lock yet.
     fs::create_dir(name("new")).unwrap();
     fs::create_dir(parent.path().join("other")).unwrap();
     fs::write(parent.path().join("other").join("alive"), "").unwrap();

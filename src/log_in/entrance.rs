@@ -1,4 +1,4 @@
-//! Where the browser's answer comes in, with a listener or without one.
+//! The entrance of a login's answers, with or without a listener.
 
 use std::future::pending;
 
@@ -10,7 +10,7 @@ use super::request::{LogIn, Way};
 use crate::callback::{ListenError, LoopbackListener, LoopbackOptions, Outcome, Received};
 use crate::{Callback, LoginKey, LoginMethod, OfferedPrompt, SignInError};
 
-/// Where the answer comes in.
+/// The ways in which the answer can arrive.
 pub(super) struct Entrance {
     /// How the person is asked.
     pub(super) method: LoginMethod,
@@ -75,9 +75,9 @@ impl Entrance {
 
 #[cfg(feature = "loopback")]
 impl Entrance {
-    /// Opens it before the login begins, because the redirect address is a part of the request.
+    /// Opens the entrance before the login begins, because the redirect address is a part of the request.
     ///
-    /// The first of the `registered` addresses whose port is free is used, or else a new one.
+    /// The listener takes the first of the `registered` addresses whose port is free, or else a new address.
     pub(super) async fn open(
         request: &LogIn,
         registered: &[String],
@@ -102,7 +102,7 @@ impl Entrance {
         }
         match LoopbackListener::bind(options).await {
             Ok(listener) => Ok(listens(listener)),
-            // The program that has the required port would get the answer.
+            // If the required port is taken, the program that has it would get the answer, so that error is returned.
             Err(error @ ListenError::Unavailable(_)) if may_paste => {
                 door.progress(Step::ListenerUnavailable(error));
                 Ok(Self::without_listener(request, Way::Paste))
@@ -115,8 +115,8 @@ impl Entrance {
         self.listener.is_some()
     }
 
-    /// Listens where the browser will go, if this entrance listens at all and the request was prepared by a process that has died. Where its port is taken, or
-    /// not known because the request was pushed (RFC 9126), the pasted address is left.
+    /// Listens at the redirect address of `prompt`, if this entrance listens at all and a process that has died prepared the
+    /// request. If the port is taken, or not known because the request was pushed (RFC 9126), only a pasted answer can arrive.
     pub(super) async fn move_to(&mut self, prompt: &OfferedPrompt) {
         let (OfferedPrompt::Browser { url }, true) = (prompt, self.listener.is_some()) else { return };
         let Some(address) = redirect_uri(url.as_str()) else { return };

@@ -14,23 +14,23 @@ use tokenkeeper_actors::values::WallTime;
 /// The maximum length of a user code that is shown. RFC 8628 section 6.1 recommends eight characters.
 const MAX_USER_CODE: usize = 64;
 
-/// The person at the door, as a host reaches them: a terminal, a window or a chat.
+/// The host's way to reach the person, for example a terminal, a window or a chat.
 ///
-/// All its futures may be dropped at any await.
+/// All futures of this trait may be dropped at any await.
 #[async_trait]
 pub trait Interaction: Send + Sync {
     /// Shows the request to the person, with the server and the account. A browser is opened only if
     /// [`is_first`](Prompt::is_first). It may return before the person has answered, or stay.
     async fn show(&self, prompt: &Prompt);
 
-    /// Returns the next text that the person pastes, as a whole with its line breaks, and `None` if there will be none. It is dropped when the login ends
-    /// otherwise. By default it never returns, as without a terminal.
+    /// Returns the next text that the person pastes, whole and with its line breaks. Returns `None` if none will follow. The
+    /// future is dropped when the login ends in another way. By default it never resolves, as without a terminal.
     async fn pasted(&self) -> Option<String> {
         pending().await
     }
 
-    /// Shows the request that another process has made, for a person who does not see that process. The answer goes to it, and
-    /// nothing is pasted here. No browser is opened, because that process has done so. By default nothing is shown.
+    /// Shows the request of another process, for a person who does not see that process. The answer goes to that process, and
+    /// nothing is pasted here. No browser is opened, because that process has opened one. By default nothing is shown.
     fn asked_elsewhere(&self, _prompt: &Prompt) {}
 
     /// Takes a note of a step of the login, for a line on the terminal. By default nothing is done.
@@ -45,11 +45,11 @@ pub struct Prompt {
     pub identity: ServerIdentity,
     /// The page to open or the code to enter.
     pub prompt: OfferedPrompt,
-    /// When it expires, by the wall clock.
+    /// The wall time at which the request expires.
     pub expires: WallTime,
-    /// Whether this is the first caller with this request. Only that one opens a page.
+    /// Whether this is the first caller with this request. Only the first caller opens a page.
     pub is_first: bool,
-    /// Whether the process that asked the person before has died, and this one continues with the same request.
+    /// Whether the process that asked the person before has died, and this process continues with the same request.
     pub is_again: bool,
     /// Whether the browser's answer is awaited on this machine.
     pub is_listening: bool,
@@ -68,8 +68,8 @@ impl Prompt {
         self.identity.target()
     }
 
-    /// The code that the person enters on another device. Characters that no code has, which could deceive on a terminal, are
-    /// left out. `None` for a page.
+    /// The code that the person enters on another device. Characters that no code contains are left out, because they could
+    /// deceive a person on a terminal. `None` for a page.
     pub fn user_code(&self) -> Option<String> {
         match &self.prompt {
             OfferedPrompt::Device { user_code, .. } => {
@@ -84,14 +84,14 @@ impl Prompt {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Step {
-    /// The listener could not be opened. The pasted address is taken instead.
+    /// The listener could not be opened. The person pastes the address instead.
     #[cfg(feature = "loopback")]
     ListenerUnavailable(ListenError),
     /// The server is being asked, and the request is prepared.
     Preparing,
     /// The request is shown.
     Asking,
-    /// Another process asks the person, and its result is waited for.
+    /// Another process asks the person. This process waits for its result.
     AskedElsewhere,
     /// The pasted text is no answer to this login. The wait goes on.
     PasteRefused(CallbackError),

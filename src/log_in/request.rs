@@ -7,23 +7,23 @@ use tokenkeeper_actors::law::session::LoginCause;
 
 use crate::{LoginMethod, Scopes};
 
-/// The port of the default redirect address without a listener. It is unassigned, no browser blocks it, and most systems let
-/// only an administrator listen there, so that the browser stops at an address that the person can copy.
+/// The port of the default redirect address without a listener. It is unassigned, and no browser blocks it. Most systems let
+/// only an administrator listen there, so the browser shows an error page, and the person copies the address from it.
 const UNSERVED_PORT: u16 = 4;
 
-/// How long a person is waited for. It is a little longer than a prompt lives (10 min), so that the prompt's own end is
-/// reported.
+/// The default wait for the person. It is a little longer than the lifetime of a prompt (10 min), so that the expiry of the
+/// prompt is reported.
 const TIMEOUT: Duration = Duration::from_secs(615);
 
 /// The way in which a person is asked.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Way {
-    /// A listener on loopback, and the pasted address beside it. Without the feature `loopback`, with a
-    /// [redirect address](LogIn::redirect_to) of the host's own, or on a machine without loopback, the pasted address alone.
+    /// A listener on loopback, or a pasted address. Only the pasted address without the feature `loopback`, with a
+    /// [redirect address](LogIn::redirect_to) of the host, or on a machine without loopback.
     #[default]
     Best,
-    /// A listener on loopback, and nothing pasted.
+    /// A listener on loopback only.
     #[cfg(feature = "loopback")]
     Loopback,
     /// The pasted address or code, for example over SSH or in a container.
@@ -70,7 +70,8 @@ impl Default for LogIn {
 }
 
 impl LogIn {
-    /// A request by the best way, for the scopes that the server proposes, as the person who is signed in already if one is.
+    /// A request in the way [`Way::Best`], for the scopes that the server proposes. If a person is signed in already, the login
+    /// must be of the same person.
     pub fn new() -> Self {
         Self::default()
     }
@@ -100,14 +101,14 @@ impl LogIn {
         Self { preferred_port: Some(port), ..self }
     }
 
-    /// Uses this redirect address without a listener, for example a page of the host's own that shows the address to copy. By
-    /// default `http://127.0.0.1:4/callback`, which no program serves.
+    /// Uses this redirect address without a listener, for example a page of the host that shows the address to copy. Default:
+    /// `http://127.0.0.1:4/callback`, which no program serves.
     #[must_use]
     pub fn redirect_to(self, uri: impl Into<String>) -> Self {
         Self { redirect: Some(uri.into()), ..self }
     }
 
-    /// Signs in although the session is signed in. Its tokens are served until the new ones are stored.
+    /// Signs in even if the session is signed in already. Its tokens are served until the new ones are stored.
     #[must_use]
     pub fn again(self) -> Self {
         Self { again: true, ..self }
@@ -119,8 +120,8 @@ impl LogIn {
         Self { same_subject: false, ..self }
     }
 
-    /// Bounds each wait, for something to show and for the person (10 min and 15 s). A prompt itself lives 10 min
-    /// ([`LoginLimits`](crate::LoginLimits)). The redemption of an answer is waited for to its end.
+    /// Bounds the wait for a request to show, and that for the person. Default: 10 min and 15 s for each. A prompt itself lives
+    /// 10 min ([`LoginLimits`](crate::LoginLimits)). The wait for the redemption of an answer is not bounded by it.
     #[must_use]
     pub fn timeout(self, timeout: Duration) -> Self {
         Self { timeout, ..self }
