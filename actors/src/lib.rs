@@ -1,6 +1,6 @@
-//! The engine of tokenkeeper, with one owner for the OAuth state of each server identity.
+//! The engine of tokenkeeper, in which the OAuth state of each server identity has one owner.
 //!
-//! This crate knows no HTTP and no OAuth wire format. It contains
+//! This crate contains no HTTP and no OAuth wire format. It contains
 //!
 //! - [`values`]: the values of the laws,
 //! - [`law`]: the pure state machines and the rules they share,

@@ -2,10 +2,10 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// Locks `mutex`, also after a thread has panicked while it held the lock.
+/// Locks `mutex`, even if a thread has panicked while it held the lock.
 ///
-/// Only for state in which no panic can separate two changes that belong together. Poisoning would otherwise turn one
-/// panic into a panic of every later caller.
+/// Use it only for state in which no panic can separate two changes that belong together. With poisoning, one panic
+/// would make every later caller panic.
 pub fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

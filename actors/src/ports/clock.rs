@@ -9,11 +9,11 @@ use crate::values::Moment;
 /// Shared by all parts of a runtime. Wall time may step. Elapsed time must count suspend (Linux: `CLOCK_BOOTTIME`), and
 /// never step back within one boot.
 pub trait Clock: fmt::Debug + Send + Sync + 'static {
-    /// Returns the present, as exactly as the system gives it. Used for flights, deadlines and records.
+    /// Returns the present, as precisely as the system gives it. Used for flights, deadlines and records.
     fn now(&self) -> Moment;
 
-    /// Returns the present from cheap clocks, for hits. It is at most some milliseconds behind. `None` if the cheap
-    /// clocks may be wrong, because they may have missed a suspend. The caller then uses [`now`](Clock::now).
+    /// Returns the present from cheap clocks, for hits. It is at most a few milliseconds behind. `None` if the cheap
+    /// clocks may have missed a suspend. The caller then uses [`now`](Clock::now).
     fn coarse(&self) -> Option<Moment> {
         Some(self.now())
     }

@@ -20,19 +20,19 @@ use crate::values::{
 /// replica, is in the pending login.
 #[async_trait]
 pub trait LoginSource: fmt::Debug + Send + Sync + 'static {
-    /// Finds the authorization server, makes sure of a client there, and prepares the request to the person.
+    /// Finds the authorization server, registers a client there if needed, and prepares the request to the person.
     ///
     /// # Errors
     ///
-    /// The reason why no person can be asked. Nothing was shown.
+    /// The reason why no person can be asked.
     ///
     /// # Cancellation
     ///
-    /// Dropping the future ends the preparation. A registration that was made meanwhile is harmless.
+    /// Dropping the future ends the preparation. A registration that was made until then is harmless.
     async fn prepare(&self, identity: &ServerIdentity, preparation: Preparation) -> Result<Prepared, LoginReason>;
 
-    /// Returns the request to show for a pending login, the same one each time. A login that another process has prepared
-    /// is shown again after that process has died.
+    /// Returns the request to show for a pending login, the same one each time. It is also called for a login that
+    /// another process had prepared before it died.
     ///
     /// # Errors
     ///
@@ -40,8 +40,8 @@ pub trait LoginSource: fmt::Debug + Send + Sync + 'static {
     /// belongs to another host.
     fn offer(&self, pending: &PendingLogin) -> Result<LoginOffer, LoginReason>;
 
-    /// Judges an answer, `state` and `iss` before anything else of it, and returns the authorization code. Sends nothing to the
-    /// authorization server.
+    /// Judges an answer and returns the authorization code. Checks `state` and `iss` before anything else in the
+    /// answer. Sends nothing to the authorization server.
     ///
     /// # Errors
     ///
@@ -65,15 +65,16 @@ pub trait LoginSource: fmt::Debug + Send + Sync + 'static {
 pub struct Preparation {
     /// The attempt.
     pub attempt: AttemptId,
-    /// The scopes to ask for, with those that are carried on from the grant. Empty for the server's own choice.
+    /// The scopes to ask for, including those that are kept from the grant. Empty to let the server choose.
     pub scopes: Scopes,
-    /// The scopes among them that the callers ask for. At another issuer than that of the grant, they alone mean anything.
+    /// The scopes among them that the callers ask for. If the login goes to another issuer than the grant's, only these
+    /// are meaningful.
     pub wished: Scopes,
     /// How to ask.
     pub method: LoginMethod,
     /// The latest end of the request, by the wall clock. The source shortens it if the server does.
     pub expires: WallTime,
-    /// The grant that the login is to replace, if there is one. A step-up asks its issuer and uses its client.
+    /// The grant that the login is to replace, if there is one. A step-up uses the issuer and the client of this grant.
     pub grant: Option<Box<Grant>>,
     /// Whether the login extends that grant (step-up), rather than begin anew.
     pub extends: bool,
@@ -109,7 +110,7 @@ impl AuthorizationCode {
 /// A code to present.
 #[derive(Clone, Debug)]
 pub struct Redemption {
-    /// The login that it answers.
+    /// The login that the code answers.
     pub pending: PendingLogin,
     /// The code.
     pub code: AuthorizationCode,
@@ -133,7 +134,7 @@ pub enum Redeemed {
 /// The answer to a poll.
 #[derive(Clone, Debug)]
 pub enum Polled {
-    /// The person has not answered, or the answer is not known. The next poll follows after the same pause.
+    /// The person has not answered, or the poll failed. The next poll follows after the same pause.
     Pending,
     /// The server asks for slower polls (`slow_down`). Each further pause is five seconds longer (RFC 8628 section 3.5).
     SlowDown,
@@ -156,7 +157,7 @@ pub struct IssuedLogin {
     pub subject: Option<Subject>,
     /// The key the tokens are bound to, if they are.
     pub dpop_key: Option<DpopKey>,
-    /// Which source renews them, under which provider's profile.
+    /// The source that renews them, and the provider whose profile applies.
     pub renewal: RenewalPlan,
     /// The refresh token, if one was issued.
     pub refresh: Option<RefreshToken>,

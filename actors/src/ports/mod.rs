@@ -1,5 +1,5 @@
-//! The ports, the traits through which the engine reaches the outside. They are object safe, and small enough to be
-//! faked.
+//! The ports, the traits through which the engine reaches the outside. They are object safe, and small enough for tests
+//! to fake.
 //!
 //! Every future is `Send`, and safe to drop at any await unless its method says otherwise.
 

@@ -35,7 +35,7 @@ pub enum EffectName {
     AskPermit,
     /// Returns the permit.
     ReturnPermit,
-    /// Tells the issuer's limiter of a throttle, and keeps the permit.
+    /// Reports a throttle to the issuer's limiter, and keeps the permit.
     Throttle,
     /// Reads the record.
     Load,

@@ -16,7 +16,8 @@ pub trait IssuerPermits: fmt::Debug + Send + Sync + 'static {
     /// Waits for a permit for one request to `issuer`, or returns the remaining time of its throttle. Callers come
     /// before background work. Flights that do not know their issuer yet pass `None` and share one queue.
     ///
-    /// A queued request that times out is answered with [`Held`](Permission::Held), and asks again. It may wait longer only while the implementation itself is down and expected back.
+    /// A queued request that times out is answered with [`Held`](Permission::Held), and its flight asks again later. It
+    /// may wait longer only while the implementation itself is down and expected back.
     ///
     /// # Cancellation
     ///
@@ -24,12 +25,12 @@ pub trait IssuerPermits: fmt::Debug + Send + Sync + 'static {
     async fn ask(&self, issuer: Option<&Issuer>, urgency: Urgency) -> Permission;
 
     /// Looks for a throttle of `issuer` that began after a permit was granted, in another process for example. A flight
-    /// calls it once it has its claim, for which it may have waited long, and does not wait for it. What is found shows in
-    /// [`throttled`](Self::throttled). The default does nothing.
+    /// calls it once it has its claim, for which it may have waited long, and does not wait for the result.
+    /// [`throttled`](Self::throttled) then reports a throttle that was found. The default does nothing.
     async fn look_for_throttle(&self, _issuer: Option<&Issuer>) {}
 
     /// The remaining time of the throttle of `issuer`, if this process knows of one. A flight that is about to send
-    /// calls it, and does not send in that time. The default is `None`.
+    /// calls it, and does not send during that time. The default is `None`.
     fn throttled(&self, _issuer: Option<&Issuer>) -> Option<Duration> {
         None
     }
@@ -39,8 +40,9 @@ pub trait IssuerPermits: fmt::Debug + Send + Sync + 'static {
     /// [`Permit::give_back`]. The default does nothing.
     fn throttle(&self, _issuer: Option<&Issuer>, _throttle: Duration) {}
 
-    /// Waits until other processes can see the throttle with which a permit for `issuer` came back, but not for long. A flight
-    /// calls it before it ends its claim, so that the next holder of the claim sees the throttle. The default does not wait.
+    /// Waits for a short time until other processes can see the throttle with which a permit for `issuer` was returned.
+    /// A flight calls it before it ends its claim, so that the next holder of the claim sees the throttle. The default
+    /// does not wait.
     async fn until_shared(&self, _issuer: Option<&Issuer>) {}
 }
 
@@ -50,15 +52,15 @@ pub trait IssuerPermits: fmt::Debug + Send + Sync + 'static {
 pub enum Permission {
     /// The permit, to be given back after the request.
     Granted(Permit),
-    /// No permit now. Ask again after this time. The issuer is throttled, or the queue was too long.
+    /// No permit now, because the issuer is throttled or the queue was too long. Ask again after this time.
     Held(Duration),
     /// This process cannot give out permits, for a reason that does not concern the issuer.
     Unavailable,
 }
 
-/// Leave to make one token request. The flight's driver holds it. The machine only knows that there is one.
+/// Permission to make one token request. The flight's driver holds it, and its machine only knows whether there is one.
 ///
-/// It is returned exactly once, by [`give_back`](Permit::give_back) or when it is dropped. A flight that breaks off
+/// It is returned exactly once, by [`give_back`](Permit::give_back) or when it is dropped. A flight that ends early
 /// therefore returns its permit, without a throttle.
 #[must_use = "a permit that is dropped is given back"]
 pub struct Permit(Option<GiveBack>);
@@ -74,7 +76,7 @@ impl Permit {
     }
 
     /// Returns the permit, with the throttle that the issuer asked for (`Retry-After`, capped by the implementation).
-    /// After this call no permit is granted before that time has passed.
+    /// After this call, no permit is granted until that time has passed.
     pub fn give_back(mut self, throttle: Option<Duration>) {
         self.end(throttle);
     }

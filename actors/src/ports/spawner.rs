@@ -9,7 +9,7 @@ pub type FlightFuture = Pin<Box<dyn Future<Output = ()> + Send + 'static>>;
 
 /// Runs flights to their end.
 ///
-/// A spawned future is polled until it is done, also after the end of the actor that spawned it. Only the end of the
+/// A spawned future is polled until it is done, even after the end of the actor that spawned it. Only the end of the
 /// tokio runtime behind the spawner may drop it, which counts as the death of the process.
 pub trait Spawner: fmt::Debug + Send + Sync + 'static {
     /// Starts `flight`.

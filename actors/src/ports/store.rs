@@ -2,16 +2,16 @@
 //!
 //! # Contract
 //!
-//! The testkit's store contract checks all of this. Run it over any store of your own.
+//! The testkit's store contract checks all of this. Run it over your own store.
 //!
 //! - [`change`](TokenStore::change) is one atomic step, durable when it returns. A store decides nothing. It reads,
-//!   calls [`apply`](crate::law::ledger::apply), and writes what comes back.
+//!   calls [`apply`](crate::law::ledger::apply), and writes the record that this returns.
 //! - At most one spend claim is held per identity *and epoch*, over all processes and hosts that share the store. A
-//!   claim of another epoch does not prevent it.
+//!   claim of another epoch is independent.
 //! - A tombstone is a record. Clearing keeps epoch, revision and number.
 //! - An issuer's entries (client registrations, metadata, cool-downs) are kept apart from all identities, as
 //!   atomically and durably, and sealed in the same way. A removal keeps the revision.
-//! - A store that cannot be used fails. It never falls back to another place.
+//! - A store that cannot be used returns a fault. It never falls back to another place.
 
 use std::fmt;
 use std::time::Duration;
@@ -29,20 +29,20 @@ use crate::values::{AttemptId, DigestKey, Epoch, FlightId, KeyedDigest, Moment, 
 /// Shared by all sessions of a runtime. The storage behind it is shared by all runtimes that use it. Methods may be
 /// called concurrently. Dropping a future leaves its operation either done or not done, never half done.
 ///
-/// An operation must end, also where the storage hangs. A session gives a read up after five seconds, and begins no other
-/// until that one has ended, so that a store that hangs does not collect reads.
+/// An operation must end even if the storage hangs. A session gives up on a read after five seconds, and begins no
+/// other one until the first has ended, so that reads do not pile up at a store that hangs.
 #[async_trait]
 pub trait TokenStore: fmt::Debug + Send + Sync + 'static {
-    /// Returns the key of this store's digests. It is made with the store, and is the same for all processes that share
-    /// it.
+    /// Returns the key of this store's digests. It is created with the store, and is the same for all processes that
+    /// share the store.
     async fn digest_key(&self) -> Result<DigestKey, StoreFault>;
 
     /// Returns the record of `identity`, or `None` if there never was one.
     ///
     /// # Errors
     ///
-    /// [`StoreFault::Unreadable`] for a record that exists and cannot be read, and [`StoreFault::Newer`] for one of a newer
-    /// format. `None` is never returned instead.
+    /// [`StoreFault::Unreadable`] for a record that exists and cannot be read, and [`StoreFault::Newer`] for a record
+    /// of a newer format. The store never returns `None` for these.
     async fn load(&self, identity: &ServerIdentity) -> Result<Option<Box<Record>>, StoreFault>;
 
     /// Returns the identities that have a record, tombstones included, in no particular order. Reads no record.
@@ -57,15 +57,14 @@ pub trait TokenStore: fmt::Debug + Send + Sync + 'static {
     /// on.
     async fn change(&self, identity: &ServerIdentity, change: Change) -> Result<Changed, StoreFault>;
 
-    /// Tries to take a claim, without waiting. The same holder asking again from the same process gets the claim it
-    /// has.
+    /// Tries to take a claim, without waiting. If the holder asks again from the same process, it gets the claim that it has.
     ///
     /// For a leased claim, `at_least` is the minimum remaining time when it is granted.
     ///
     /// # Errors
     ///
     /// After [`StoreFault::TimedOut`] the claim may have been taken, and the caller ends it. A store whose claims do
-    /// not run out by themselves takes none after that. Every other fault means that no claim was taken.
+    /// not run out by themselves must not take the claim after that. Every other fault means that no claim was taken.
     async fn claim(
         &self,
         identity: &ServerIdentity,
@@ -81,10 +80,10 @@ pub trait TokenStore: fmt::Debug + Send + Sync + 'static {
     /// Ends a claim. Ending a claim that is lost or ended changes nothing, and never affects the next holder's claim.
     async fn end_claim(&self, identity: &ServerIdentity, claim: &Claim, ending: ClaimEnding) -> Result<(), StoreFault>;
 
-    /// Tries to take the claim on an issuer's entry, without waiting. Its holder makes a request whose result the entry keeps,
-    /// such as a client registration, which all processes together should make once. It is granted, contended and lost
-    /// like a claim of an identity, and has the scope [`ClaimScope::Entry`]. It is never renewed, because such a request is
-    /// short.
+    /// Tries to take the claim on an issuer's entry, without waiting. Its holder makes a request that all processes
+    /// together should make once, such as a client registration, and the entry keeps the result. It is granted,
+    /// contended and lost like a claim of an identity, and has the scope [`ClaimScope::Entry`]. It is never renewed,
+    /// because such a request is short.
     ///
     /// # Errors
     ///
@@ -101,10 +100,10 @@ pub trait TokenStore: fmt::Debug + Send + Sync + 'static {
 
     /// Reserves a refresh token's digest for `identity`, so that no two identities ever hold one refresh token.
     ///
-    /// A reservation lasts while the identity's record holds that token, and at least ten minutes by `now`'s wall clock
-    /// for the install that follows it. Each [`change`](Self::change) that brings another refresh token moves the
-    /// reservation with it. Only tokens that identities hold now are compared. Dead tokens are known to the record in
-    /// which they died.
+    /// A reservation lasts while the identity's record holds that token. It lasts at least ten minutes by the wall
+    /// clock in `now`, for the install that follows it. Each [`change`](Self::change) that stores another refresh token
+    /// moves the reservation to it. Only tokens that identities hold now are compared. A dead token is remembered by
+    /// the record in which it died.
     async fn reserve(
         &self,
         identity: &ServerIdentity,
@@ -112,33 +111,33 @@ pub trait TokenStore: fmt::Debug + Send + Sync + 'static {
         now: Moment,
     ) -> Result<Reservation, StoreFault>;
 
-    /// Keeps a login that waits for a person, so that another replica may complete it. `key` is the digest of its
-    /// `state`. The content belongs to the code of logins, and is opaque here. A second login under one key replaces
-    /// the first. The store may drop expired logins at any time.
+    /// Stores a login that waits for a person, so that another replica may complete it. `key` is the digest of its
+    /// `state`. The content is opaque to the store. A second login under one key replaces the first. The store may drop
+    /// expired logins at any time.
     async fn put_login(&self, key: LoginKey, login: PendingLogin) -> Result<(), StoreFault>;
 
-    /// Takes a pending login out. Exactly one caller gets it. An expired login is not found.
+    /// Removes a pending login and returns it. Exactly one caller gets it. An expired login is not found.
     ///
     /// # Errors
     ///
     /// After [`StoreFault::TimedOut`] the login may have been taken. Every other fault means that it was not.
     async fn take_login(&self, key: &LoginKey, now: Moment) -> Result<Option<PendingLogin>, StoreFault>;
 
-    /// Returns a pending login and leaves it there. An expired login is not found.
+    /// Returns a pending login without removing it. An expired login is not found.
     async fn peek_login(&self, key: &LoginKey, now: Moment) -> Result<Option<PendingLogin>, StoreFault>;
 
-    /// Returns the keys and the contents of all pending logins, except for expired ones, in no particular order. A host that
-    /// starts again shows them again.
+    /// Returns the keys and the contents of all pending logins, except for expired ones, in no particular order. A host
+    /// that was restarted shows them again.
     async fn pending_logins(&self, now: Moment) -> Result<Vec<(LoginKey, PendingLogin)>, StoreFault>;
 
-    /// Removes the pending logins of `identity`. Their answers are then refused. A logout does this.
+    /// Removes the pending logins of `identity`, so that their answers are refused. A logout calls it.
     async fn drop_logins(&self, identity: &ServerIdentity) -> Result<(), StoreFault>;
 
     /// Returns the issuer's entry under `key`, removed ones included, or `None` if there never was one.
     ///
     /// # Errors
     ///
-    /// [`StoreFault::Unreadable`] for an entry that exists and cannot be read. Never `None` instead.
+    /// [`StoreFault::Unreadable`] for an entry that exists and cannot be read. The store never returns `None` for it.
     async fn load_issuer(&self, key: &IssuerKey) -> Result<Option<Box<IssuerEntry>>, StoreFault>;
 
     /// Returns the keys of all entries of all issuers, removed ones included, in no particular order. Keys of kinds that only a
@@ -147,20 +146,20 @@ pub trait TokenStore: fmt::Debug + Send + Sync + 'static {
 
     /// Applies `change` to the entry of `issuer` that it names, in one atomic, durable step. As with
     /// [`change`](Self::change) the store decides nothing. It reads, calls
-    /// [`apply_entry`](crate::law::ledger::apply_entry), and writes what comes back.
+    /// [`apply_entry`](crate::law::ledger::apply_entry), and writes the entry that this returns.
     ///
     /// # Errors
     ///
-    /// As for [`change`](Self::change). After [`StoreFault::TimedOut`] the caller repeats the change. It may then meet its
-    /// own write as the current entry of a conflict.
+    /// As for [`change`](Self::change). After [`StoreFault::TimedOut`] the caller repeats the change. The entry in a
+    /// conflict may then be its own write.
     async fn change_issuer(&self, issuer: &Issuer, change: EntryChange) -> Result<EntryChanged, StoreFault>;
 
-    /// Watches the records of all identities and the entries of all issuers from now on. Writes of all processes are
-    /// reported, including this one's, and not before they can be read. Events may be repeated, coalesced, or reduced to
-    /// [`StoreEvent::Lagged`]. A refused change causes no event.
+    /// Watches the records of all identities and the entries of all issuers from now on. Writes of all processes,
+    /// including this one, are reported, but not before they can be read. Events may be repeated, coalesced, or reduced
+    /// to [`StoreEvent::Lagged`]. A refused change causes no event.
     async fn watch(&self) -> Result<Box<dyn StoreWatch>, StoreFault>;
 
-    /// Adds a line to the identity's journal, free of secrets. Best effort. The store bounds the journal.
+    /// Adds a line to the identity's journal, free of secrets. A line may be lost. The store bounds the journal.
     async fn note(&self, identity: &ServerIdentity, line: JournalLine) -> Result<(), StoreFault>;
 
     /// Returns the newest `most` lines of the identity's journal (all of them for `usize::MAX`), in the order in which
@@ -173,9 +172,9 @@ pub trait TokenStore: fmt::Debug + Send + Sync + 'static {
 pub enum ClaimScope {
     /// The right to spend the refresh token of this epoch.
     Spend(Epoch),
-    /// The right to prompt a person. It is separate from the right to spend, because a person takes minutes.
+    /// The right to prompt a person. It is separate from the right to spend, because a person takes minutes to answer.
     Login,
-    /// The right to make the request that an issuer's entry keeps the result of, such as a client registration.
+    /// The right to make a request whose result an issuer's entry keeps, such as a client registration.
     Entry,
 }
 
@@ -186,7 +185,7 @@ pub enum ClaimAnswer {
     Granted(Claim),
     /// Another holder has the claim.
     Contended,
-    /// This store, or the place where it is kept, does not support claims. No refresh token may be spent on it.
+    /// This store, or the place where it is kept, does not support claims. No refresh token of such a store may be spent.
     Unsupported,
 }
 
@@ -203,14 +202,14 @@ pub struct Claim {
     pub predecessor: Predecessor,
 }
 
-/// Whether earlier holders of a claim can still act on what they did under it.
+/// Whether earlier holders of a claim can still act.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Predecessor {
-    /// Each has ended its claim, or is provably dead (the kernel freed its lock, or its machine was rebooted).
+    /// Every earlier holder has ended its claim, or is provably dead (the kernel freed its lock, or its machine was rebooted).
     Gone,
-    /// One lost its leased claim, and may be alive. This remains the answer for the epoch until that holder ends its
-    /// claim late, or a commit is stored. For a login's claim, which has no epoch and spends nothing, it has no
-    /// meaning.
+    /// An earlier holder lost its leased claim, and may be alive. This remains the answer for the epoch until that
+    /// holder ends its claim late, or a commit is stored. It has no meaning for a login claim, which has no epoch and
+    /// spends nothing.
     MayLive,
 }
 
@@ -228,7 +227,7 @@ pub enum Renewed {
 pub enum ClaimEnding {
     /// Everything is settled, and no mark of the holder is left.
     Released,
-    /// The holder stops and leaves its mark. It will commit nothing more.
+    /// The holder stops, and its mark stays in the record. It will not commit anything any more.
     Abandoned,
 }
 
@@ -248,13 +247,13 @@ pub struct PendingLogin {
     pub identity: ServerIdentity,
     /// The attempt that asked.
     pub attempt: AttemptId,
-    /// The session that the login is to replace.
+    /// The epoch that the login is to replace.
     pub epoch: Epoch,
     /// Whether only the subject that is signed in already may replace it.
     pub same_subject: bool,
     /// When it expires, by the wall clock.
     pub expires: crate::values::WallTime,
-    /// The data that is needed to complete it. It contains secrets (a PKCE verifier) and is sealed like a record.
+    /// The data that is needed to complete the login. It contains secrets (a PKCE verifier) and is sealed like a record.
     pub sealed: secrecy::SecretSlice<u8>,
 }
 
@@ -271,7 +270,7 @@ impl fmt::Debug for PendingLogin {
 /// A subscription to the events of a store.
 #[async_trait]
 pub trait StoreWatch: fmt::Debug + Send {
-    /// Returns the next event. Safe to drop; no event is lost by it.
+    /// Returns the next event. Dropping the future loses no event.
     async fn next(&mut self) -> StoreEvent;
 }
 
@@ -313,17 +312,17 @@ pub enum EventKind {
     Refreshed,
     /// A sibling's token was adopted.
     Adopted,
-    /// An attempt failed, and callers wait for another one. It is not in the journal, because it is no failure for them.
+    /// An attempt failed, and callers wait for another one. It is not in the journal, because those callers see no failure.
     Retrying,
-    /// The last attempt failed. One that a shutdown ended early, before anything was spent and with no caller waiting, is
-    /// none.
+    /// The last attempt failed. An attempt that a shutdown ended early does not count if it had spent nothing and no
+    /// caller waited.
     Failed,
     /// An answer was lost, and the refresh token is in doubt.
     InDoubt,
     /// A token was obtained and could not be stored yet.
     Degraded,
-    /// The grant ended or was parked. A login is required. The journal has a line of the flight that brought it about, and
-    /// none of flights that found it so.
+    /// The grant ended or was parked. A login is required. The journal has one line, from the flight whose request
+    /// caused it, and none from flights that only read it.
     Ended,
     /// A token was obtained and could not be stored before the process stopped. A login is required.
     Lost,

@@ -17,11 +17,11 @@ pub enum LoginEffectName {
     Load,
     /// Prepares the request to the person.
     Prepare,
-    /// Keeps the pending login.
+    /// Stores the pending login.
     Put,
     /// Looks at a pending login.
     Peek,
-    /// Takes a pending login out.
+    /// Takes out a pending login.
     Take,
     /// Removes a pending login that is not used.
     Discard,
