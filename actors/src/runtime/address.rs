@@ -1,4 +1,4 @@
-//! The address actor, at which a host's own actors reach every session by its identity.
+//! The address actor, through which a host's own actors reach every session by its identity.
 //!
 //! It is outside the supervision tree, so that its address stays valid when the tree ends.
 
@@ -39,8 +39,8 @@ pub enum AuthMessage {
     Invalidate {
         /// The session's identity.
         identity: ServerIdentity,
-        /// The refused generation, with operation and challenge. One that is newer than all that the session's record has
-        /// is answered with [`Unknown`](RefusalAnswer::Unknown) and changes nothing.
+        /// The refused generation, with operation and challenge. A generation that is newer than any in the session's
+        /// record is answered with [`Unknown`](RefusalAnswer::Unknown) and changes nothing.
         refusal: Refusal,
         /// The port for the answer. After the answer the lease is not handed out any more.
         reply: RpcReplyPort<Result<RefusalAnswer, TokenError>>,
@@ -58,7 +58,7 @@ pub enum AuthMessage {
         /// The port for the answer.
         reply: RpcReplyPort<Result<LoginProgress, SignInError>>,
     },
-    /// Takes a person's answer, whichever session it belongs to; see
+    /// Takes a person's answer, and finds the session that it belongs to; see
     /// [`AuthRuntime::complete_login`](super::AuthRuntime::complete_login).
     CompleteLogin {
         /// The answer.
@@ -84,12 +84,12 @@ pub enum AuthMessage {
         /// The port for the result.
         reply: RpcReplyPort<Result<LoggedOut, LogoutError>>,
     },
-    /// Follows a session's state from now on. The present state comes first, and a session that sleeps is woken to read its
-    /// record. Only the newest state is kept for an actor that
-    /// is slower than the session, so it may miss the states in between.
+    /// Follows a session's state from now on. The present state comes first, and a sleeping session is woken to read
+    /// its record. Only the newest state is kept, so an actor that is slower than the session may miss the states in
+    /// between.
     ///
-    /// It ends with the actor `to`, and with the shutdown of the runtime. The supervision tree may end and start again
-    /// meanwhile.
+    /// The following ends with the actor `to`, and with the shutdown of the runtime. The supervision tree may end and
+    /// start again meanwhile.
     Follow {
         /// The session's identity.
         identity: ServerIdentity,
@@ -187,8 +187,8 @@ impl AddressActor {
     }
 }
 
-/// Sends the states of `session` to an actor, until that actor or the runtime ends. The handle keeps the session in the
-/// memory for as long as it is followed.
+/// Sends the states of `session` to an actor, until that actor or the runtime ends. The handle keeps the session in
+/// memory while it is followed.
 async fn follow(core: Arc<Core>, session: AuthSession, to: DerivedActorRef<StateChange>) {
     let mut watch = session.watch();
     let mut state = Some(watch.now());

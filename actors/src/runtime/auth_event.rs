@@ -24,17 +24,17 @@ pub struct AuthEvent {
     pub reason: Option<Reason>,
     /// The token it concerns, if any.
     pub generation: Option<Generation>,
-    /// Since when the refresh token was held, by the wall clock, if there was one. Its age, for telemetry.
+    /// When the refresh token arrived or was last presented with success, by the wall clock, if there was one. For telemetry.
     pub refresh_since: Option<WallTime>,
-    /// When the login was completed, by the wall clock, if known. The grant's age, for telemetry.
+    /// When the login was completed, by the wall clock, if known. It gives telemetry the age of the grant.
     pub signed_in: Option<WallTime>,
 }
 
 /// The events of all sessions of a runtime, from the creation of the stream on.
 ///
 /// A stream has one reader, and each stream gets every event. Events of one identity come in the order in which they
-/// happened. Those of different identities come in no particular order. A reader that is more than 1,024 events behind
-/// loses the oldest ones, and gets their number.
+/// happened. Events of different identities come in no particular order. A reader that is more than 1,024 events behind
+/// loses the oldest ones, and gets the number of lost events.
 #[derive(Debug)]
 pub struct EventStream(pub(crate) broadcast::Receiver<AuthEvent>);
 
@@ -42,7 +42,7 @@ impl EventStream {
     /// Returns the next event. Returns `Err` with the number of lost events to a reader that has fallen too far behind,
     /// and `None` when the runtime is gone.
     ///
-    /// Safe to drop; no event is lost by it.
+    /// Dropping the future loses no event.
     pub async fn next(&mut self) -> Option<Result<AuthEvent, u64>> {
         match self.0.recv().await {
             Ok(event) => Some(Ok(event)),

@@ -1,4 +1,4 @@
-//! The handle on a runtime. It opens sessions, and shuts the runtime down.
+//! The handle of a runtime. It opens sessions, and shuts the runtime down.
 
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -13,7 +13,7 @@ use super::session::AuthSession;
 use super::shutdown::ShutdownReport;
 use super::timer;
 
-/// A session runtime, with one owner for each server identity and one flight at a time. Cheap to clone.
+/// A session runtime, in which each server identity has one owner and one flight at a time. Cheap to clone.
 ///
 /// # Concurrency
 ///
@@ -39,11 +39,11 @@ impl AuthRuntime {
         WeakRuntime { core: Arc::downgrade(&self.core), address: self.address.clone() }
     }
 
-    /// Opens the session of an identity. The settings of the first call apply, and all handles are on the same session.
-    /// Reads nothing. A session wakes when it is first used, or at once if it is kept warm.
+    /// Opens the session of an identity. The settings of the first call apply, and all handles belong to the same
+    /// session. This reads nothing. A session wakes when it is first used, or at once if it is kept warm.
     ///
     /// A session of an identity that has never signed in is removed, with its settings, within about a minute after its
-    /// last handle was dropped and its actor has ended. The next call then is a first one.
+    /// last handle was dropped and its actor has ended. The next call then counts as the first one.
     pub fn session(&self, spec: impl Into<SessionSpec>) -> AuthSession {
         let slot = self.core.slot(spec.into());
         AuthSession::new(Arc::clone(&self.core), slot)
@@ -55,8 +55,8 @@ impl AuthRuntime {
         self.address.clone()
     }
 
-    /// Returns the number of sessions in memory, awake or asleep. They are those that were opened, by a handle or through
-    /// the [address](Self::address), and were not removed since.
+    /// Returns the number of sessions in memory, awake or asleep. These sessions were opened by a handle or through the
+    /// [address](Self::address), and were not removed since.
     pub fn session_count(&self) -> usize {
         self.core.slot_count()
     }
@@ -66,16 +66,16 @@ impl AuthRuntime {
         EventStream(self.core.events.subscribe())
     }
 
-    /// Whether `actor` is or was the supervisor of this runtime. A host that linked it asks this in its own
-    /// `handle_supervisor_evt`, to tell the end of the runtime's tree from that of its other children.
+    /// Whether `actor` is or was the supervisor of this runtime. A host that linked it calls this in its own
+    /// `handle_supervisor_evt`, to distinguish the end of the runtime's tree from the end of its other children.
     pub fn is_supervisor(&self, actor: ActorId) -> bool {
         self.core.is_supervisor(actor)
     }
 
-    /// Waits until no flight is in the air and no caller waits for a token, at most for `deadline`. Everything is served
-    /// meanwhile as before, also new flights. Returns whether the runtime was quiet in time.
+    /// Waits until no flight runs and no caller waits for a token, at most for `deadline`. Meanwhile requests are
+    /// served as before, and new flights may begin. Returns whether the runtime became quiet in time.
     ///
-    /// A flight that cannot save its tokens is in the air until it can. A login that waits for a person is not waited for.
+    /// A flight that cannot save its tokens runs until it can. This does not wait for a login that waits for a person.
     ///
     /// # Cancellation
     ///
@@ -89,12 +89,12 @@ impl AuthRuntime {
     }
 
     /// Shuts the runtime down. No request is admitted, waiting callers get an error, and no flight begins. Running
-    /// flights have until `deadline` to end. They save the tokens they obtain, and repeat a save that fails. Shortly before
-    /// the deadline they note the old token as *spent*, if that is all that can still be written. Of several shutdowns the
-    /// first one's deadline counts for that.
+    /// flights have until `deadline` to end. They save the tokens they obtain, and repeat a save that fails. Shortly
+    /// before the deadline they note the old token as *spent*, if the new tokens cannot be saved. If there are several
+    /// shutdowns, flights use the deadline of the first one.
     ///
-    /// Works after the supervision tree has died, too. The host must call it before it drops its tokio runtime, on
-    /// Ctrl-C as well. A flight that is dropped is recovered from its mark only, as after the death of the process.
+    /// It also works after the supervision tree has died. The host must call it before it drops its tokio runtime, also
+    /// on Ctrl-C. After a flight was dropped, only its mark is left, as after the death of the process.
     ///
     /// # Cancellation
     ///
@@ -109,7 +109,7 @@ impl AuthRuntime {
         if let Some(supervisor) = self.core.supervisor() {
             drop(supervisor.stop_and_wait(None, Some(END_TIMEOUT)).await);
         }
-        // Drained, not stopped, so that queued requests are answered.
+        // The address is drained and not stopped, so that queued requests are answered.
         drop(self.address.drain());
         if in_time {
             // Wait for the work that the actors began while they ended.
@@ -129,7 +129,7 @@ impl AuthRuntime {
     }
 }
 
-/// A handle on a runtime that does not keep it in memory. Cheap to clone.
+/// A handle of a runtime that does not keep it in memory. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct WeakRuntime {
     core: Weak<Core>,
@@ -143,7 +143,7 @@ impl WeakRuntime {
     }
 }
 
-/// The part of a shutdown's time in which its flights have ended and report.
+/// The part of a shutdown's time that is left for reports after its flights have ended.
 const REPORTING: Duration = Duration::from_millis(100);
 
 /// The time that the actors have to end.

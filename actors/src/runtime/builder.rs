@@ -83,9 +83,9 @@ impl RuntimeBuilder {
         Self { clock: Some(clock), ..self }
     }
 
-    /// Sets where flights run (the tokio runtime in which this runtime is built). A host that drops its tokio runtime
-    /// before its process ends uses a [`FlightThread`](crate::system::FlightThread), because dropping the tokio runtime
-    /// has the same effect on flights as the death of the process.
+    /// Sets the spawner of flights (the tokio runtime in which this runtime is built). A host that drops its tokio
+    /// runtime before its process ends uses a [`FlightThread`](crate::system::FlightThread), because dropping the tokio
+    /// runtime has the same effect on flights as the death of the process.
     #[must_use]
     pub fn spawner(self, spawner: Arc<dyn Spawner>) -> Self {
         Self { spawner: Some(spawner), ..self }
@@ -150,7 +150,7 @@ impl RuntimeBuilder {
                     Box::pin(async move { Some(core.upgrade()?.running_supervisor().await.get_cell()) })
                 };
                 let core = core.clone();
-                // A shutdown waits for the writes.
+                // Tracked, so that a shutdown waits for the writes.
                 let spawn = move |write| {
                     if let Some(core) = core.upgrade() {
                         core.spawn_tracked(write);
@@ -172,7 +172,7 @@ impl RuntimeBuilder {
     ///
     /// # Errors
     ///
-    /// As [`prepare`](Self::prepare).
+    /// Those of [`prepare`](Self::prepare).
     pub async fn spawn(self) -> Result<AuthRuntime, BuildError> {
         self.prepare().await?.spawn().await
     }
@@ -181,7 +181,7 @@ impl RuntimeBuilder {
     ///
     /// # Errors
     ///
-    /// As [`prepare`](Self::prepare).
+    /// Those of [`prepare`](Self::prepare).
     pub async fn spawn_linked(self, host: ActorCell) -> Result<AuthRuntime, BuildError> {
         self.prepare().await?.spawn_linked(host).await
     }
@@ -190,7 +190,7 @@ impl RuntimeBuilder {
 /// A runtime that can be started repeatedly. Sessions, running flights and refusals are kept from one supervision tree
 /// to the next.
 ///
-/// Cheap to clone. All clones are one runtime, which has one tree at a time. Starting a second one fails.
+/// Cheap to clone. All clones are one runtime, which has one tree at a time. Starting a second tree fails.
 #[derive(Clone, Debug)]
 pub struct AuthSpec {
     runtime: AuthRuntime,
@@ -210,8 +210,8 @@ impl AuthSpec {
 
     /// Starts the runtime as a child of `host`.
     ///
-    /// `host` gets no supervision event of its voluntary end, so that a host with ractor's default supervision does not
-    /// stop. When it ends otherwise, `host` may call this again.
+    /// `host` gets no supervision event when the runtime ends voluntarily, so that a host with ractor's default
+    /// supervision does not stop. When the runtime ends otherwise, `host` may call this again.
     ///
     /// # Errors
     ///

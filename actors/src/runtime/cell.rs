@@ -16,16 +16,16 @@ pub(crate) struct Incarnation(u64);
 /// The value of a cell. Immutable, and replaced as a whole.
 #[derive(Debug, Default)]
 pub(crate) struct Snapshot {
-    /// Its writer.
+    /// The incarnation that wrote it.
     pub(crate) by: Incarnation,
     /// The published lease.
     pub(crate) hit: Option<Hit>,
     /// The standing, for display.
     pub(crate) standing: Standing,
-    /// The newest generation known, if it is not that of the published lease. Boxed for the same reason as `extra`.
+    /// The newest generation known, if it is not the one of the published lease. Boxed for the same reason as `extra`.
     known: Option<Box<Generation>>,
-    /// The residue, if it holds more than the newest generation known. Boxed, because it usually does not, and sleeping
-    /// sessions should not pay for it.
+    /// The residue, if it holds more than the newest generation known. Boxed, because it usually does not, and a
+    /// sleeping session should use little memory.
     extra: Option<Box<Residue>>,
 }
 
@@ -55,8 +55,8 @@ impl Snapshot {
         self.known.as_deref().copied().unwrap_or_else(|| implied(self.hit.as_ref()))
     }
 
-    /// Whether no lease is published and no token is known, and nothing is to be remembered for later actors except
-    /// failures whose pauses have ended or are over as `is_over` has it.
+    /// Whether no lease is published, no token is known, and later actors need not remember anything. Failures do not
+    /// count if their pauses have ended, according to `is_over`.
     pub(crate) fn is_without_token(&self, is_over: impl Fn(ElapsedTime) -> bool) -> bool {
         let is_forgotten = |residue: &Residue| {
             let (backoff, elevations) = (residue.backoff, residue.elevations.clone());
@@ -75,7 +75,7 @@ impl Snapshot {
     }
 }
 
-/// The newest generation known, if nothing else is stated.
+/// The newest generation known, unless the snapshot holds another one.
 fn implied(hit: Option<&Hit>) -> Generation {
     hit.map(|hit| hit.lease.generation()).unwrap_or_default()
 }
@@ -83,11 +83,11 @@ fn implied(hit: Option<&Hit>) -> Generation {
 /// A value with one writer and many readers.
 ///
 /// A new writer takes the next number, and with it the right to write. Writes of earlier writers are refused from then
-/// on. The comparison and the swap are one step, so a late write of an old writer cannot overwrite its successor's. A
-/// caller that was answered after a write reads that write or a later one, because the answer passes through a channel,
-/// and because a cell never goes back to an earlier value.
+/// on. The comparison and the swap are one step, so a late write of an old writer cannot overwrite a write of its
+/// successor. A caller that was answered after a write reads that write or a later one, because the answer passes
+/// through a channel, and because a cell never goes back to an earlier value.
 ///
-/// The protocol is the same over any [`Pointer`]. The tests also run it over a pointer of loom's.
+/// The protocol is the same over any [`Pointer`]. The tests also run it over a pointer made of loom's types.
 #[derive(Debug)]
 pub(crate) struct Cell<P = ArcSwap<Snapshot>>(P);
 
@@ -164,8 +164,8 @@ impl<P: Pointer> Cell<P> {
     /// Clears the published lease of the incarnation `by`, which has ended or is ending. Returns `false` if there is a
     /// newer incarnation.
     ///
-    /// The next caller then asks an actor. The write takes the next number, so that `by` cannot publish the lease again
-    /// while it ends.
+    /// After that, the next caller asks an actor. The write takes the next number, so that `by` cannot publish the
+    /// lease again while it ends.
     pub(crate) fn clear_lease(&self, by: Incarnation) -> bool {
         let mut current = self.0.load();
         while current.by == by && by != Incarnation::default() {
@@ -224,7 +224,7 @@ mod tests {
     #[test]
     fn an_incarnation_that_is_ending_cannot_restore_a_cleared_lease() {
         let cell: Cell = Cell::default();
-        assert!(!cell.clear_lease(Incarnation::default()), "there was no writer yet");
+        assert!(!cell.clear_lease(Incarnation::default()), "no incarnation has written yet");
         let (first, _) = cell.begin();
         assert!(cell.publish(first, floor(1)));
         assert!(cell.clear_lease(first));

@@ -30,7 +30,7 @@ use crate::values::{
     ElapsedTime, LoginKey, LoginReason, Moment, Nonce, Now, Reason, ServerIdentity, SignInError, TokenError,
 };
 
-/// The pause between two looks for the end of flights and callers.
+/// The pause between two checks whether flights run or callers wait.
 const QUIET_LOOK: Duration = Duration::from_millis(10);
 
 /// The ports of a runtime.
@@ -79,18 +79,18 @@ pub(crate) struct Core {
     pub(crate) plan: Arc<Plan>,
     directory: Directory,
     tree: Mutex<Option<ActorRef<SupervisorMessage>>>,
-    /// Every supervisor that this runtime has had, because a host may learn of an end late. Each start adds one.
+    /// Every supervisor that this runtime has had, because a host may learn late of the end of one. Each start adds one.
     supervisors: Mutex<Vec<ActorId>>,
     /// Notified when a supervisor has started.
     tree_started: Notify,
     tracker: TaskTracker,
-    /// The time until which flights are waited for; set once the runtime stops.
+    /// The time until which the runtime waits for flights; set once it stops.
     stops_at: OnceLock<ElapsedTime>,
     /// Notified when the runtime stops.
     stop_begun: Notify,
     unsaved: Mutex<Vec<Unsaved>>,
     pub(crate) revocations: Revocations,
-    /// The reference to this core in all its slots. Made with the first slot.
+    /// The reference to this core that all its slots share. Made with the first slot.
     router: OnceLock<Arc<Weak<dyn Router>>>,
 }
 
@@ -123,8 +123,8 @@ impl Core {
 
     // The directory.
 
-    /// Returns the slot of a session, made if there is none. The settings of the call that makes it apply to all later
-    /// ones.
+    /// Returns the slot of a session, and makes it if there is none. The settings of the call that makes it apply to
+    /// all later calls.
     pub(crate) fn slot(self: &Arc<Self>, spec: SessionSpec) -> Arc<Slot> {
         let make = || Slot::new(spec.identity.clone(), self.plan.for_session(&spec), self.router());
         let (slot, is_new) = self.directory.open(&spec.identity, make);
@@ -134,8 +134,8 @@ impl Core {
         slot
     }
 
-    /// Removes slots that hold nothing and that nothing refers to, from the identity `after` on. Returns the identity from
-    /// which to go on, if there are more.
+    /// Removes slots that hold nothing and to which nothing refers, after the identity `after`. Returns the identity to
+    /// continue after, if there may be more.
     pub(crate) fn remove_blank_slots(&self, after: Option<&ServerIdentity>) -> Option<ServerIdentity> {
         let now = self.ports.clock.now().elapsed;
         self.directory.remove(after, |slot| slot.is_blank(Arc::ptr_eq(&slot.plan, &self.plan), now))
@@ -146,7 +146,7 @@ impl Core {
         self.directory.len()
     }
 
-    /// The way back into this runtime for requests that were dropped without an answer.
+    /// The reference through which requests that were dropped without an answer return to this runtime.
     pub(crate) fn router(self: &Arc<Self>) -> Arc<Weak<dyn Router>> {
         let make = || -> Arc<Weak<dyn Router>> {
             let core: Weak<Self> = Arc::downgrade(self);
@@ -163,7 +163,7 @@ impl Core {
         self.directory.all()
     }
 
-    /// Returns the identity that a pending login belongs to, within `timeout`. A store that panics has failed.
+    /// Returns the identity that a pending login belongs to, within `timeout`. A panic of the store counts as a failure.
     pub(crate) async fn identity_of_login(
         &self,
         key: &LoginKey,
@@ -206,16 +206,17 @@ impl Core {
         self.fail_parked_unless(slot, |tree| tree.cast(SupervisorMessage::Start(Arc::clone(slot))).is_ok());
     }
 
-    /// Fails the requests that are parked at `slot` if the supervisor that was to start the actor has ended. It fails
-    /// parked requests once, when it ends, and this look comes after the parking.
+    /// Fails the requests that are parked at `slot` if the supervisor that was to start the actor has ended. A
+    /// supervisor fails parked requests once, when it ends. The request was parked before this check, so none is
+    /// missed.
     pub(crate) fn fail_parked_if_alone(&self, slot: &Slot) {
         self.fail_parked_unless(slot, |_| true);
     }
 
-    /// Fails the requests that are parked at `slot`, unless a supervisor is running that `takes` them.
+    /// Fails the requests that are parked at `slot`, unless a running supervisor `takes` them.
     fn fail_parked_unless(&self, slot: &Slot, takes: impl FnOnce(&ActorRef<SupervisorMessage>) -> bool) {
         let parked = {
-            // Under the lock, so that no other supervisor starts meanwhile, whose requests would be taken.
+            // The lock is held, so that no other supervisor starts meanwhile and has its requests failed.
             let tree = lock(&self.tree);
             if tree.as_ref().filter(|tree| is_running(tree)).is_some_and(takes) {
                 return;
@@ -250,7 +251,7 @@ impl Core {
     /// Waits until a supervisor is running. In a running runtime there is no wait.
     pub(crate) async fn running_supervisor(&self) -> ActorRef<SupervisorMessage> {
         loop {
-            // Registered before the look, so that a supervisor that starts in between is not missed.
+            // Registered before the check, so that a supervisor that starts in between is not missed.
             let started = self.tree_started.notified();
             if let Some(supervisor) = self.supervisor() {
                 return supervisor;
@@ -280,7 +281,7 @@ impl Core {
             if tree.take_if(|tree| tree.get_id() == supervisor.get_id()).is_none() {
                 return;
             }
-            // Under the lock, so that no other supervisor can start, whose sessions and requests this would affect.
+            // The lock is held, so that no other supervisor can start and have its sessions and requests affected.
             let slots = self.slots();
             slots.iter().for_each(|slot| slot.clear_lease());
             slots.iter().flat_map(|slot| slot.cancel_start()).collect::<Vec<_>>()
@@ -306,8 +307,8 @@ impl Core {
         self.tracker.wait().await;
     }
 
-    /// Waits until no flight is in the air and no caller waits. Both are looked for, because a note at each of them would
-    /// cost every caller something, and only the end of a host waits here.
+    /// Waits until no flight runs and no caller waits. It polls, because notifications would cost every caller
+    /// something, and only a host that ends waits here.
     pub(crate) async fn quiet(&self) {
         let is_busy = |slot: &Arc<Slot>| slot.has_callers() || slot.is_flying();
         loop {
@@ -328,24 +329,24 @@ impl Core {
         self.stops_at().is_some()
     }
 
-    /// The time until which flights are waited for; `None` while the runtime runs.
+    /// The time until which the runtime waits for flights; `None` before it stops.
     pub(crate) fn stops_at(&self) -> Option<ElapsedTime> {
         self.stops_at.get().copied()
     }
 
     /// Waits until the runtime stops.
     pub(crate) async fn stopping(&self) {
-        // Registered before the look, so that a stop in between is not missed.
+        // Registered before the check, so that a stop in between is not missed.
         let begun = self.stop_begun.notified();
         if !self.is_stopping() {
             begun.await;
         }
     }
 
-    /// Stops admission, and notifies sessions, parked requests and flights, which are waited for until `until`. A second
-    /// shutdown does not move that time.
+    /// Stops admission, fails parked requests, and notifies sessions and flights. The runtime waits for flights until
+    /// `until`. A second shutdown does not move that time.
     ///
-    /// This does not use the supervisor, which may be gone, or end before it takes the message.
+    /// This does not use the supervisor, which may be gone, or may end before it handles a message.
     pub(crate) fn stop(&self, until: ElapsedTime) {
         let until = *self.stops_at.get_or_init(|| until);
         self.stop_begun.notify_waiters();

@@ -11,18 +11,18 @@ use super::slot::Slot;
 use crate::sync::lock;
 use crate::values::ServerIdentity;
 
-/// How many slots are looked at under one lock.
+/// How many slots are checked while the lock is held once.
 const CHUNK: usize = 1_000;
 
 /// The slots of a runtime, by their identities.
 ///
-/// All references to a slot come from here, or are copies of others. A slot to which only the directory refers cannot get
-/// another reference while the directory is locked.
+/// All references to a slot come from here, or are copies of such references. A slot to which only the directory refers
+/// cannot get another reference while the directory is locked.
 #[derive(Debug, Default)]
 pub(crate) struct Directory(Mutex<BTreeSet<Entry>>);
 
 impl Directory {
-    /// Returns the slot of `identity`, which `make` makes if there is none, and whether it is new.
+    /// Returns the slot of `identity`, and whether it is new. Calls `make` if there is none.
     pub(crate) fn open(&self, identity: &ServerIdentity, make: impl FnOnce() -> Slot) -> (Arc<Slot>, bool) {
         let mut slots = lock(&self.0);
         if let Some(Entry(slot)) = slots.get(identity) {
@@ -45,8 +45,8 @@ impl Directory {
         lock(&self.0).len()
     }
 
-    /// Looks at a thousand slots after the identity `after`, or at the first thousand. Removes those that are `blank` and
-    /// to which nothing else refers. Returns the last identity looked at, if there may be more.
+    /// Checks a thousand slots after the identity `after`, or the first thousand. Removes those that are blank and to
+    /// which nothing else refers. Returns the last checked identity, if there may be more.
     ///
     /// A handle, an actor, a flight, a parked request and a message to the supervisor are references.
     pub(crate) fn remove(
@@ -61,7 +61,7 @@ impl Directory {
             let last = chunk.last().filter(|_| chunk.len() == CHUNK).map(|Entry(slot)| slot.identity.clone());
             let is_unused = |slot: &Arc<Slot>| {
                 let is_alone = Arc::strong_count(slot) == 1;
-                // Orders what follows after all that was done through the references that are gone.
+                // Orders the following reads after all that was done through the references that are gone.
                 fence(atomic::Ordering::Acquire);
                 is_alone && is_blank(slot)
             };
@@ -70,7 +70,7 @@ impl Directory {
             let blank: Vec<Entry> = unused.iter().filter_map(|identity| slots.take(identity)).collect();
             (blank, last)
         };
-        // Not under the lock, because dropping them takes time.
+        // Dropped after the lock is released, because dropping them takes time.
         drop(blank);
         last
     }
@@ -191,7 +191,8 @@ pub(crate) mod tests {
                         for _ in (0..20_000_000).take_while(|turn| *turn < 20_000 || !removed()) {
                             let (slot, is_new) = directory.open(&identity(1), || make(&identity(1)));
                             made.fetch_add(usize::from(is_new), atomic::Ordering::Relaxed);
-                            let found = directory.find(&identity(1)).expect("held, so it stays");
+                            let found =
+                                directory.find(&identity(1)).expect("the slot is held, so it stays in the directory");
                             assert!(Arc::ptr_eq(&slot, &found), "one slot for an identity");
                         }
                     })

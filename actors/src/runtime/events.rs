@@ -11,10 +11,10 @@ use crate::law::session::Failure;
 use crate::ports::store::{EventKind, JournalLine};
 use crate::values::{AttemptId, FlightId, Generation, LoginReason, Moment, Reason};
 
-/// Publishes the event that a flight's report stands for, if it stands for any.
+/// Publishes the event that a flight's report stands for, if there is one.
 ///
-/// `wanted` matters during a shutdown only, and is whether callers waited when it began. While the runtime runs it is
-/// `true`.
+/// `wanted` matters only during a shutdown, and states whether callers waited when it began. While the runtime runs it
+/// is `true`.
 pub(crate) fn flight_reported(core: &Arc<Core>, slot: &Arc<Slot>, flight: FlightId, report: &Report, wanted: bool) {
     if let Some((kind, reason, generation)) = event_of(report, wanted) {
         let at = announce(core, slot, Some(flight), kind, reason, generation);
@@ -24,13 +24,13 @@ pub(crate) fn flight_reported(core: &Arc<Core>, slot: &Arc<Slot>, flight: Flight
     }
 }
 
-/// Whether the flight only read that a login is required, without a request of its own. The flight whose request was refused
-/// has written the line of the journal. Otherwise every process that looks would add the same line.
+/// Whether the flight only read that a login is required, without a request of its own. The flight whose request was
+/// refused has written the line of the journal. Otherwise every process that reads the record would add the same line.
 fn login_was_required_already(report: &Report) -> bool {
     matches!(report, Report::Landed(Landing { outcome: Outcome::LoginRequired(_), requests: 0, .. }))
 }
 
-/// Publishes that a flight brought no token. Its session has decided what that means (`failure`).
+/// Publishes that a flight brought no token. `failure` is the session's decision on the consequence.
 pub(crate) fn flight_failed(core: &Arc<Core>, slot: &Arc<Slot>, flight: FlightId, failure: Failure) {
     let kind = match failure {
         Failure { retrying: true, .. } => EventKind::Retrying,
@@ -43,8 +43,8 @@ pub(crate) fn flight_failed(core: &Arc<Core>, slot: &Arc<Slot>, flight: FlightId
 /// The event that a report stands for; `None` if nothing happened to the session, or if the session publishes it.
 ///
 /// The session publishes a failure, because it knows whether another attempt follows. Two failures are published here,
-/// because their session may be gone. One is that of a flight that still has to write something to the store (`keeping`).
-/// The other is that of a flight that a shutdown cut short while callers waited.
+/// because their session may be gone. One is the failure of a flight that still has to write to the store (`keeping`).
+/// The other is the failure of a flight that a shutdown cut short while callers waited.
 fn event_of(report: &Report, wanted: bool) -> Option<(EventKind, Option<Reason>, Option<Generation>)> {
     Some(match report {
         Report::Landed(Landing { outcome, keeping, view, .. }) => match outcome {
@@ -60,7 +60,7 @@ fn event_of(report: &Report, wanted: bool) -> Option<(EventKind, Option<Reason>,
                 (EventKind::Failed, Some(trouble.reason), None)
             }
             Outcome::Failed(_) => return None,
-            // Final, so that no session has to judge it.
+            // The outcome is final, so no session has to decide on it.
             Outcome::LoginRequired(reason) => (EventKind::Ended, Some(*reason), None),
         },
         // After a degraded landing the token was saved, or could not be saved.
@@ -69,7 +69,7 @@ fn event_of(report: &Report, wanted: bool) -> Option<(EventKind, Option<Reason>,
     })
 }
 
-/// Publishes the event that a login attempt's report stands for, if it stands for any.
+/// Publishes the event that a login attempt's report stands for, if there is one.
 pub(crate) fn login_reported(core: &Arc<Core>, slot: &Arc<Slot>, attempt: AttemptId, report: &LoginReport) {
     let (kind, generation) = match report {
         LoginReport::Offered(..) => (EventKind::Asked, None),

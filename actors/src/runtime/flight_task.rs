@@ -36,7 +36,7 @@ pub(crate) fn spawn(core: &Arc<Core>, slot: &Arc<Slot>, order: Order) {
     if let Some(until) = core.stops_at() {
         slot.stop_flights(Some(order.flight), slot.has_callers(), until);
     }
-    // Without a parent, because a flight belongs to all waiters, and not to the caller that caused it.
+    // The span has no parent, because a flight belongs to all waiters, and not only to the caller that caused it.
     let span = tracing::info_span!(parent: None, "flight", identity = %slot.identity, id = %order.flight);
     let plan = order.renewal.clone();
     let (machine, effects) = Flight::start(order, Arc::clone(&slot.plan.equipment));
@@ -67,15 +67,15 @@ pub(crate) fn spawn(core: &Arc<Core>, slot: &Arc<Slot>, order: Order) {
 
 type Pending<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
-/// A running flight. If it is dropped before its end, by a panic or with its tokio runtime, it leaves its mark. It ends
-/// its claim after its request and its writes.
+/// A running flight. If it is dropped before its end, by a panic or with its tokio runtime, its mark stays, and its
+/// claim is ended after its request and its writes.
 struct FlightTask {
     id: FlightId,
     machine: Flight,
     core: Arc<Core>,
     slot: Arc<Slot>,
     messages: mpsc::UnboundedReceiver<FlightMessage>,
-    /// The plan in the order, by which the source prepares.
+    /// The plan of the order, for which the source prepares.
     plan: RenewalPlan,
     /// The pending request for a permit.
     asking: Option<PendingPermit>,
@@ -84,9 +84,9 @@ struct FlightTask {
     /// The connection that stands, with the effect that it answers.
     connection: Option<(Op, Box<dyn SourceConnection>)>,
     answers: FuturesUnordered<Pending<FlightEvent>>,
-    /// Work that must be done before the end, and that the machine gets no answer of.
+    /// Work that must be done before the task ends, and whose result the machine does not get.
     background: FuturesUnordered<Pending<()>>,
-    /// The claim that the machine holds. It is ended if the flight breaks off.
+    /// The claim that the machine holds. It is ended if the flight is dropped.
     claim: Option<Claim>,
     /// The number of requests and writes that have begun and have no answer yet.
     unanswered: usize,
@@ -243,8 +243,7 @@ impl FlightTask {
         retry_after.map(|left| Evidence::Refused(Refused { status: 429, error: None, retry_after: Some(left) }))
     }
 
-    /// The remaining time of a throttle that holds the next request back. A repetition of a request that was sent belongs to
-    /// that request.
+    /// The remaining time of a throttle that holds the next request back. A repetition after a sent request is not held back.
     fn throttle(&self) -> Option<Duration> {
         let throttle = catch_panic(|| self.core.ports.permits.throttled(self.issuer.as_ref()));
         throttle.flatten().filter(|_| self.is_unused)
@@ -279,7 +278,7 @@ impl FlightTask {
             FlightEffect::Claim { op, epoch, at_least } => {
                 let mut ending = self.ending.subscribe();
                 let work = async move {
-                    // Ending an earlier claim of this flight would end the new one.
+                    // Waits, because the end of an earlier claim of this flight would also end the new one.
                     drop(ending.wait_for(|ending| *ending == 0).await);
                     store.claim(&identity, ClaimScope::Spend(epoch), id, at_least).await
                 };
@@ -328,7 +327,7 @@ impl FlightTask {
                 self.run_in_background(name, work);
             }
             FlightEffect::Report(report) => {
-                // A host's log may panic.
+                // A panic in the host's log subscriber must not end the flight.
                 let wanted = self.wanted.unwrap_or(true);
                 catch_panic(|| events::flight_reported(&self.core, &self.slot, id, &report, wanted));
                 if let Report::Lost { noted } = report {
@@ -366,7 +365,7 @@ impl FlightTask {
         }));
     }
 
-    /// Runs work that only the end of the flight waits for, with a time limit.
+    /// Runs work with a time limit. Only the end of the flight waits for it.
     fn run_in_background(&mut self, name: EffectName, work: impl Future<Output = ()> + Send + 'static) {
         let observed = self.observer(name);
         self.background.push(Box::pin(async move {
@@ -391,7 +390,7 @@ impl FlightTask {
         self.observer(name)();
     }
 
-    /// Returns a function that tells the observer that `name` was carried out.
+    /// Returns a function that notifies the observer that `name` was carried out.
     fn observer(&self, name: EffectName) -> impl FnOnce() + Send + 'static {
         let observer = self.core.ports.observer.clone().map(|observer| (observer, self.slot.identity.clone(), self.id));
         move || {
@@ -420,12 +419,12 @@ async fn connection(
     }
 }
 
-/// Whether `event` answers a request or a write, for which the flight needs its claim.
+/// Whether `event` answers a request or a write, which the flight makes under its claim.
 fn needs_claim(event: &FlightEvent) -> bool {
     matches!(event, FlightEvent::Sent(..) | FlightEvent::Changed(..))
 }
 
-/// A claim that is being ended, until this is dropped.
+/// Counts a claim as being ended until this is dropped.
 struct Ending(watch::Sender<usize>);
 
 impl Ending {
@@ -441,7 +440,7 @@ impl Drop for Ending {
     }
 }
 
-/// Calls code of the host, whose panic must not end the machine. Returns `None` if it panics.
+/// Calls code of the host, and catches a panic, which must not end the machine. Returns `None` if it panics.
 fn catch_panic<T>(call: impl FnOnce() -> T) -> Option<T> {
     std::panic::catch_unwind(AssertUnwindSafe(call)).ok()
 }
@@ -451,10 +450,10 @@ impl Drop for FlightTask {
         if self.over {
             return;
         }
-        // The mark stays, so that the next flight knows that the token may be spent. The request and the writes that have
-        // begun go on. Until they have ended the claim is kept, because its end tells the next flight that no other
-        // request of this lineage is in flight, and that this flight commits nothing more (laws 1 and 10). A claim that
-        // is still being acquired is ended too.
+        // The mark stays, so that the next flight knows that the token may be spent. The request and the writes that
+        // have begun go on. The claim is kept until they have ended, because the next flight takes its end as proof
+        // that no other request of this lineage is in flight, and that this flight commits nothing more (laws 1 and
+        // 10). A claim that is still being acquired is ended too.
         let (store, identity) = (Arc::clone(&self.core.ports.store), self.slot.identity.clone());
         let (mut held, mut answers) = (self.claim.take(), std::mem::take(&mut self.answers));
         let (mut unanswered, mut background) = (self.unanswered, std::mem::take(&mut self.background));
@@ -477,7 +476,7 @@ impl Drop for FlightTask {
             }
             while background.next().await.is_some() {}
         };
-        // The spawner may be what panicked, and a second panic would end the process.
+        // The panic may have come from the spawner, and a second panic would end the process.
         catch_panic(|| self.core.spawn_tracked(rest));
         self.report(None);
     }

@@ -1,7 +1,7 @@
 //! Permits. One actor for each issuer drives that issuer's limiter, and [`Permits`] keeps their addresses.
 //!
-//! The throttle and the permits that are out must survive the actor. They are kept beside it, behind a lock that is
-//! never held over an await. The next request for a permit starts a successor of an actor that was killed. The throttle
+//! The throttle and the permits that are out must survive the actor. They are kept outside it, behind a lock that is
+//! never held over an await. After an actor was killed, the next request for a permit starts a successor. The throttle
 //! is also kept in the store, for the other processes that share it.
 //!
 //! An actor without requests ends itself after a minute. A limiter without an actor and without a throttle is removed, so
@@ -37,12 +37,12 @@ use crate::values::{ElapsedTime, ExponentialBackoff, Jitter};
 pub use self::cooldowns::Cooldowns;
 pub use self::limiter::FindSupervisor;
 
-/// The number of attempts to ask a limiter whose actor ends before it answers. After them the answer is
+/// The number of attempts to ask a limiter whose actor ends before it answers. If all fail, the answer is
 /// [`Unavailable`](Permission::Unavailable).
 const ATTEMPTS: u32 = 10;
 
-/// The number of [`ATTEMPTS`] without a pause. The others follow a pause, because a supervisor that is being killed still
-/// has the status of a running one for a moment, in which it starts no actor.
+/// The number of [`ATTEMPTS`] without a pause. The others follow a pause, because a supervisor that is being killed has
+/// the status of a running one for another moment, in which it starts no actor.
 const PROMPT_ATTEMPTS: u32 = 3;
 
 /// The interval at which limiters that are not in use are removed, if permits are asked for.
@@ -64,11 +64,11 @@ pub struct Permits {
     limiters: Mutex<Limiters>,
 }
 
-/// The limiters in use, and those whose throttle stands.
+/// The limiters in use, and those whose throttle still lasts.
 #[derive(Default)]
 struct Limiters {
     by_issuer: BTreeMap<Option<Issuer>, Arc<LimiterHandle>>,
-    /// When the others were last removed.
+    /// When all other limiters were last removed.
     tidied: ElapsedTime,
 }
 
@@ -76,7 +76,7 @@ impl Permits {
     /// Makes the permits for `policy`. Time comes from `clock`, and `jitter` is called once for each event of a
     /// limiter. Throttles are shared with other processes through `cooldowns`, if given.
     ///
-    /// Limiters are spawned without names, linked under the actor that `supervisor` resolves to. That future waits
+    /// Limiters are spawned without names, linked under the actor that `supervisor` resolves to. That future is pending
     /// while there is no such actor. The supervisor need not restart limiters, and must not stop because one of them
     /// ended.
     pub fn new(
@@ -91,7 +91,7 @@ impl Permits {
         Self { shared: Arc::new(shared), limiters: Mutex::default() }
     }
 
-    /// The limiter of `issuer`, made if there is none.
+    /// Returns the limiter of `issuer`, and makes it if there is none.
     fn limiter(&self, issuer: Option<&Issuer>) -> Arc<LimiterHandle> {
         let now = self.shared.clock.now().elapsed;
         let mut limiters = lock(&self.limiters);
@@ -108,11 +108,11 @@ impl Permits {
 }
 
 impl Limiters {
-    /// Removes the limiters without a throttle to which nothing refers, once in [`TIDY_INTERVAL`].
+    /// Removes the limiters that have no throttle and to which nothing refers, at most once in [`TIDY_INTERVAL`].
     fn tidy(&mut self, now: ElapsedTime) {
         if now.since(self.tidied) >= TIDY_INTERVAL {
             self.tidied = now;
-            // No other reference can be made meanwhile. A request, a permit, an actor and a write are references.
+            // No other reference can be made meanwhile. A request, a permit, an actor and a write each hold a reference.
             self.by_issuer.retain(|_, limiter| Arc::strong_count(limiter) > 1 || limiter.throttled().is_some());
         }
     }

@@ -27,7 +27,7 @@ const BACKGROUND_TIMEOUT: Duration = Duration::from_secs(30);
 /// The result of a store operation that panicked. It may have taken effect.
 const UNKNOWN: StoreFault = StoreFault::TimedOut;
 
-/// Spawns the attempt that `order` describes, at `source`.
+/// Spawns the attempt that `order` describes, with `source`.
 pub(crate) fn spawn(core: &Arc<Core>, slot: &Arc<Slot>, source: Arc<dyn LoginSource>, order: LoginOrder) {
     let messages = slot.register_attempt(order.attempt);
     if let Some(until) = core.stops_at() {
@@ -53,8 +53,8 @@ pub(crate) fn spawn(core: &Arc<Core>, slot: &Arc<Slot>, source: Arc<dyn LoginSou
 
 type Pending<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
-/// A running attempt. If it is dropped before its end, by a panic or with its tokio runtime, its prompt stays, and what it
-/// has begun goes on.
+/// A running attempt. If it is dropped before its end, by a panic or with its tokio runtime, its prompt stays, and its
+/// operations in flight go on.
 struct LoginTask {
     id: AttemptId,
     machine: LoginAttempt,
@@ -63,9 +63,9 @@ struct LoginTask {
     source: Arc<dyn LoginSource>,
     messages: mpsc::UnboundedReceiver<LoginEvent>,
     answers: FuturesUnordered<Pending<LoginEvent>>,
-    /// Work that must be done before the end, and that the machine gets no answer of.
+    /// Work that must be done before the task ends, and whose result the machine does not get.
     background: FuturesUnordered<Pending<()>>,
-    /// The claims that the machine holds. They are ended if the attempt breaks off.
+    /// The claims that the machine holds. They are ended if the attempt is dropped.
     claims: Vec<Claim>,
     over: bool,
 }
@@ -192,7 +192,7 @@ impl LoginTask {
                 self.run_in_background(name, work);
             }
             LoginEffect::Report(report) => {
-                // A host's log may panic.
+                // A panic in the host's log subscriber must not end the attempt.
                 catch_panic(|| events::login_reported(&self.core, &self.slot, id, &report));
                 if matches!(report, LoginReport::Lost) {
                     self.core.note_unsaved(Unsaved { identity, noted: false });
@@ -227,7 +227,7 @@ impl LoginTask {
         }));
     }
 
-    /// Runs work that only the end of the attempt waits for, with a time limit.
+    /// Runs work with a time limit. Only the end of the attempt waits for it.
     fn run_in_background(&mut self, name: LoginEffectName, work: impl Future<Output = ()> + Send + 'static) {
         let observed = self.observed(name);
         self.background.push(Box::pin(async move {
@@ -251,7 +251,7 @@ impl LoginTask {
         }
     }
 
-    /// Returns a function that tells the observer that `name` was carried out.
+    /// Returns a function that notifies the observer that `name` was carried out.
     fn observed(&self, name: LoginEffectName) -> impl FnOnce() + Send + 'static {
         let observer = self.core.ports.observer.clone().map(|observer| (observer, self.slot.identity.clone(), self.id));
         move || {
@@ -262,7 +262,7 @@ impl LoginTask {
     }
 }
 
-/// Calls code of the host, whose panic must not end the machine.
+/// Calls code of the host, and catches a panic, which must not end the machine.
 fn catch_panic(call: impl FnOnce()) {
     drop(std::panic::catch_unwind(AssertUnwindSafe(call)));
 }
@@ -272,8 +272,8 @@ impl Drop for LoginTask {
         if self.over {
             return;
         }
-        // The prompt stays in the record, and shows whether an answer was being redeemed. The operations in flight go on, and
-        // the claims are kept until they have ended.
+        // The prompt stays in the record, and shows whether an answer was being redeemed. The operations in flight go
+        // on, and the claims are kept until these operations have ended.
         let (store, identity) = (Arc::clone(&self.core.ports.store), self.slot.identity.clone());
         let (mut claims, mut answers) = (std::mem::take(&mut self.claims), std::mem::take(&mut self.answers));
         let mut background = std::mem::take(&mut self.background);
@@ -289,7 +289,7 @@ impl Drop for LoginTask {
             }
             while background.next().await.is_some() {}
         };
-        // The spawner may be what panicked, and a second panic would end the process.
+        // The panic may have come from the spawner, and a second panic would end the process.
         catch_panic(|| self.core.spawn_tracked(rest));
         self.report(None);
     }

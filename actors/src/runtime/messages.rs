@@ -1,4 +1,4 @@
-//! The messages of a session's actor, and the address they are sent to.
+//! The messages to a session's actor, and the address they are sent to.
 
 #[cfg(feature = "scripted")]
 use std::sync::Arc;

@@ -13,7 +13,7 @@
 //!   FlightTask (flight machine), a task of the spawner that outlives the actors
 //! ```
 //!
-//! Decisions about tokens are made by the machines only. The drivers carry out effects, and turn results into events.
+//! Only the machines decide about tokens. The drivers carry out effects, and turn results into events.
 //!
 //! Each file imports only from files that come later in this list, in a lower row or after a "then" in its own row.
 //!

@@ -19,7 +19,8 @@ use crate::values::{DigestKey, RenewalPlan, ServerIdentity};
 pub struct Settings {
     /// The sources that records name.
     pub sources: Sources,
-    /// The profiles of the providers that records name. The default is strict, and has no provider.
+    /// The profiles of the providers that records name. The default names no provider, and an unknown provider gets the
+    /// strictest profile.
     pub profiles: Profiles,
     /// When to refresh, how long to back off, how many callers may wait, and how an identity without a record is
     /// renewed.
@@ -28,7 +29,7 @@ pub struct Settings {
     pub timeouts: StoreTimeouts,
     /// The source of logins that a person is asked for (none).
     pub login: Option<Arc<dyn LoginSource>>,
-    /// The times of such logins.
+    /// The time limits of such logins.
     pub login_limits: LoginLimits,
 }
 
@@ -46,7 +47,7 @@ impl Settings {
     }
 }
 
-/// Names a session to open. The settings of an identity's first call apply.
+/// A session to open, with its settings. The settings of the first call for an identity apply.
 #[derive(Clone, Debug)]
 pub struct SessionSpec {
     pub(crate) identity: ServerIdentity,
@@ -60,7 +61,7 @@ impl SessionSpec {
         Self { identity, policy: None, renewal: None }
     }
 
-    /// The same session with a policy of its own.
+    /// The same session with its own policy.
     #[must_use]
     pub fn policy(self, policy: Policy) -> Self {
         Self { policy: Some(policy), ..self }
@@ -80,7 +81,7 @@ impl From<ServerIdentity> for SessionSpec {
     }
 }
 
-/// Settings prepared for one store, as they hold for one session.
+/// The settings of one session, prepared for one store.
 #[derive(Debug)]
 pub(crate) struct Plan {
     pub(crate) sources: Arc<Sources>,

@@ -14,7 +14,7 @@ use crate::values::{
     TokenError,
 };
 
-/// How often a request is sent to another actor after the actor that held it has ended.
+/// How many times a request is sent to another actor after the actor that held it has ended.
 const MAX_REDELIVERIES: u8 = 8;
 
 /// The place that requests are sent to. The slot implements it.
@@ -28,13 +28,13 @@ pub(crate) trait Destination: Debug + Send + Sync + Sized + 'static {
 
 /// A request that is answered exactly once (law 7).
 ///
-/// A request that is dropped without an answer, with an actor that was killed, is sent to the next actor, or fails.
+/// If an actor was killed, its unanswered requests are dropped. Each is then sent to the next actor, or fails.
 #[derive(Debug)]
 pub(crate) struct Request<S: Destination> {
     kind: Option<RequestKind>,
     slot: Arc<S>,
     redeliveries: u8,
-    /// The guard of a caller that cannot hold it itself.
+    /// The guard of a caller that cannot hold the guard itself.
     guard: Option<S::Guard>,
 }
 
@@ -45,7 +45,7 @@ pub(crate) enum RequestKind {
     Refusal(Refusal, RpcReplyPort<Result<RefusalAnswer, TokenError>>),
     Login(Box<LoginRequest>, RpcReplyPort<Result<LoginProgress, SignInError>>),
     Install(Box<Login>, RpcReplyPort<Result<Box<View>, InstallError>>),
-    /// An install that the machine has taken. It is not delivered again, because it may have taken effect.
+    /// An install that was handed to the machine. It is not delivered again, because it may have taken effect.
     Installing(RpcReplyPort<Result<Box<View>, InstallError>>),
     Logout(RpcReplyPort<Result<LoggedOut, LogoutError>>),
     Configure(Box<RenewalPlan>, RpcReplyPort<Result<Box<View>, ConfigureError>>),
@@ -144,7 +144,7 @@ impl<S: Destination> Request<S> {
         }
     }
 
-    /// Fails the request. May run in a flight or in another caller's task, so a panicking waker is caught.
+    /// Fails the request. This may run in a flight or in another caller's task, so a panic of the waker is caught.
     pub(crate) fn fail(mut self, error: TokenError) {
         if let Some(kind) = self.kind.take() {
             drop(catch_unwind(AssertUnwindSafe(|| kind.fail(error))));

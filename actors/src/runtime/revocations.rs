@@ -15,7 +15,7 @@ use crate::ports::source::NotRevoked;
 use crate::sync::lock;
 use crate::values::ServerIdentity;
 
-/// The identities whose revocations run, once for each.
+/// The identities whose revocations run, one entry for each revocation.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Revocations(Arc<Mutex<Vec<ServerIdentity>>>);
 

@@ -1,4 +1,4 @@
-//! The handle on a session, for a host's code.
+//! The handle of a session, for a host's code.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -22,21 +22,21 @@ use crate::values::{
     StoreFault, TokenError, WallTime,
 };
 
-/// A handle on one identity's session. Cheap to clone.
+/// A handle of one identity's session. Cheap to clone.
 ///
 /// # Concurrency
 ///
 /// Shared by any number of tasks and threads. All methods take `&self`, and none holds a lock over an await. Every
 /// future is `Send` and safe to drop at any await. A dropped future cancels that request only, and a token request that
 /// has begun continues and is stored. A future borrows its handle, because counting references would make a hit more
-/// expensive. A task takes a clone of the handle. Handles survive every restart of the session's actor, and of its
-/// supervisor if a host restarts that.
+/// expensive. Give each task a clone of the handle. Handles survive every restart of the session's actor, and of its
+/// supervisor if a host restarts it.
 ///
 /// After [`invalidate`](Self::invalidate) has returned, no [`token`](Self::token) of any task returns the refused lease
 /// or an older one.
 ///
 /// Dropping handles ends nothing. A session lives in its runtime, sleeps when it is not used, and ends with
-/// [`shutdown`](super::AuthRuntime::shutdown). Only a session whose identity has never signed in is removed from the memory
+/// [`shutdown`](super::AuthRuntime::shutdown). Only a session whose identity has never signed in is removed from memory
 /// once it has no handle.
 #[derive(Clone, Debug)]
 pub struct AuthSession {
@@ -48,15 +48,15 @@ pub struct AuthSession {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TokenOptions {
     /// The time that the caller is willing to wait (30 s). After that it gets
-    /// [`DeadlinePassed`](Reason::DeadlinePassed). A caller for which no attempt can be made in time gets the error of the
+    /// [`DeadlinePassed`](Reason::DeadlinePassed). If no attempt can be made in time, the caller gets the error of the
     /// last attempt at once, with the time to [ask again](TokenError::retry_after).
     pub timeout: Duration,
     /// The remaining lifetime that the token must have (none). Capped at three quarters of its lifetime.
     pub min_lifetime: Duration,
     /// Whether the token must come from a flight that begins after this request (no).
     pub force: bool,
-    /// Whether the caller takes the first failure (no). Otherwise a fault that may pass, such as a server that is down for a
-    /// moment, is tried again for as long as `timeout` allows, at most eight times.
+    /// Whether the caller takes the first failure (no). Otherwise the request is tried again after a temporary fault,
+    /// such as a server that is down for a moment. It is tried as long as `timeout` allows, and at most eight times.
     pub fail_fast: bool,
 }
 
@@ -102,7 +102,7 @@ impl AuthSession {
         &self.slot.identity
     }
 
-    /// The published lease, while it is fresh. `None` where only the session's actor can answer.
+    /// The published lease, while it is fresh. `None` if only the session's actor can answer.
     #[inline]
     pub fn at_hand(&self) -> Option<Lease> {
         self.hit(Duration::ZERO)
@@ -145,10 +145,10 @@ impl AuthSession {
         }
     }
 
-    /// Waits until no login is required, wherever it is made. Returns at once if none is.
+    /// Waits until no login is required, in whichever process the login is made. Returns at once if none is required.
     ///
-    /// `Ok` does not mean that there is a token now, because the server may be down. A session that sleeps is woken once, to
-    /// read the record. After that the wait costs nothing until the session's state changes.
+    /// `Ok` does not mean that there is a token now, because the server may be down. A sleeping session is woken once,
+    /// to read the record. After that the wait costs nothing until the session's state changes.
     ///
     /// # Errors
     ///
@@ -164,10 +164,10 @@ impl AuthSession {
             match self.token_with(TokenOptions { fail_fast: true, ..TokenOptions::default() }).await {
                 Err(error) if error.is_login_required() => {}
                 Err(error) if matches!(error.reason(), Reason::ShuttingDown | Reason::NotRunning) => return Err(error),
-                // A fault that may pass is not a login that is missing.
+                // A temporary fault does not mean that a login is required.
                 Ok(_) | Err(_) => return Ok(()),
             }
-            // The request itself may have published states. Only one without a required login is worth another request.
+            // The request itself may have published states. Only a state without a required login is worth another request.
             loop {
                 let state = tokio::select! {
                     biased;
@@ -183,11 +183,11 @@ impl AuthSession {
         }
     }
 
-    /// Reports that the resource refused `lease` (401) for `operation`, with `challenge`. The lease is not handed out
-    /// again. It must be a lease of this session.
+    /// Reports that the resource refused `lease` (401) for `operation`, with `challenge`. `lease` must be a lease of
+    /// this session. It is not handed out again.
     ///
-    /// After `Ok` the caller asks for a [`token`](Self::token) and tries once more. A refusal of a lease that was
-    /// replaced meanwhile changes nothing.
+    /// After `Ok` the caller asks for a [`token`](Self::token) and tries once more. If the lease was replaced
+    /// meanwhile, the refusal changes nothing.
     ///
     /// # Errors
     ///
@@ -210,12 +210,12 @@ impl AuthSession {
         self.invalidate_generation(lease.generation(), operation, challenge).await
     }
 
-    /// Like [`invalidate`](Self::invalidate), for the lease of this `generation`. Generations of two sessions may be equal,
-    /// so that only one that is newer than all of this session's is noticed as another session's.
+    /// Like [`invalidate`](Self::invalidate), for the lease of this `generation`. Generations of two sessions may be
+    /// equal. A lease of another session is therefore noticed only if its generation is newer than any of this session.
     ///
     /// # Errors
     ///
-    /// As [`invalidate`](Self::invalidate).
+    /// Those of [`invalidate`](Self::invalidate).
     ///
     /// # Cancellation
     ///
@@ -248,7 +248,7 @@ impl AuthSession {
     ///
     /// # Errors
     ///
-    /// The reason for which it could not be stored. Nothing was changed then, unless the store timed out.
+    /// The reason why the login could not be stored. Nothing was changed then, unless the store timed out.
     ///
     /// # Cancellation
     ///
@@ -258,8 +258,9 @@ impl AuthSession {
         answer.unwrap_or(Err(InstallError::StoreTrouble(StoreFault::TimedOut)))
     }
 
-    /// Logs out. No lease is served from now on, the record is cleared and the tokens are revoked. The result reports the
-    /// outcome of the revocation, which is waited for up to [`Policy::revocation_timeout`](crate::law::session::Policy).
+    /// Logs out. No lease is served from now on, the record is cleared and the tokens are revoked. Waits for the
+    /// revocation up to [`Policy::revocation_timeout`](crate::law::session::Policy), and reports its outcome in the
+    /// result.
     ///
     /// # Errors
     ///
@@ -273,25 +274,25 @@ impl AuthSession {
         self.send(RequestKind::Logout).await.unwrap_or(Err(LogoutError::NotDurable(StoreFault::TimedOut)))
     }
 
-    /// Changes which source renews the identity, and under which provider's profile.
+    /// Changes the renewal plan of the identity, with the source that renews it and the provider whose profile applies.
     ///
-    /// For a session that was stored with the wrong plan, or with none: a login imported without its provider, a record
-    /// of an older version, a source that was renamed. It changes the plan in the record and nothing else. The tokens, the
-    /// epoch and what is published stay, and the next refresh of any process on the store goes by the new plan. The
-    /// runtime need not have the source that `renewal` names; without it, a refresh fails with
+    /// This is for a session that was stored with the wrong plan or none, for example by an import without a provider
+    /// or by an older version, or whose source was renamed. It changes the plan in the record and nothing else. The
+    /// tokens, the epoch and the published lease stay, and the next refresh of any process on the store uses the new
+    /// plan. The runtime need not have the source that `renewal` names. Without it, a refresh fails with
     /// [`SourceMissing`](Reason::SourceMissing).
     ///
-    /// Requests are taken in order, so a login that was installed before this call is the one that is configured.
+    /// Requests are handled in order, so a login that was installed before this call is configured by it.
     ///
     /// # Errors
     ///
     /// A [`ConfigureError`]. Nothing was changed then, unless the store timed out. While a refresh token is being
-    /// presented, or is in doubt, its source and spending cannot change ([`Marked`](ConfigureError::Marked)); its provider
-    /// and `never_replay` can.
+    /// presented, or is in doubt, its source and spending cannot change ([`Marked`](ConfigureError::Marked)). Its
+    /// provider and `never_replay` can.
     ///
     /// # Cancellation
     ///
-    /// Safe to drop. Once polled, the plan is stored all the same.
+    /// Safe to drop. Once polled, the plan is still stored.
     pub async fn configure(&self, renewal: RenewalPlan) -> Result<Box<View>, ConfigureError> {
         let answer = self.send(|reply| RequestKind::Configure(Box::new(renewal), reply)).await;
         answer.unwrap_or(Err(ConfigureError::StoreTrouble(StoreFault::TimedOut)))
@@ -320,15 +321,15 @@ impl AuthSession {
         let snapshot = self.slot.cell.read();
         let standing = &snapshot.standing;
         let is_closing = snapshot.extra_residue().is_some_and(|residue| residue.closing.is_some());
-        // A lease that cannot be renewed is served until its end.
+        // A lease that cannot be renewed is served until it expires.
         let is_valid = |hit: &Hit| hit.lease.validity().outlasts(Duration::ZERO, &self.core.ports.clock.now());
         let is_served = standing.login_required.is_none() || snapshot.hit.as_ref().is_some_and(is_valid);
         let login = ServedLogin { epoch: snapshot.known().epoch, signed_in: standing.signed_in };
         (is_served && !is_closing).then_some(login)
     }
 
-    /// Follows the session's state. While it is followed, changes of the record by other processes are read when the store
-    /// reports them, even if the session sleeps.
+    /// Follows the session's state. Meanwhile, changes of the record by other processes are read when the store reports
+    /// them, even if the session sleeps.
     pub fn watch(&self) -> StateWatch {
         let watchers = self.slot.watchers.get_or_init(|| watch::channel(self.state()).0);
         let receiver = watchers.subscribe();
@@ -381,7 +382,7 @@ struct Answer<'a> {
 impl Future for Answer<'_> {
     type Output = Result<Lease, TokenError>;
 
-    // Out of line, because the compiler would otherwise inline it into the hit.
+    // Not inlined, because the compiler would otherwise inline it into the path of a hit.
     #[cold]
     #[inline(never)]
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
@@ -389,10 +390,10 @@ impl Future for Answer<'_> {
     }
 }
 
-/// The error of a request that was never answered. That would be a defect, and the caller must not hang.
+/// The error of a request that was never answered. That would be a defect, in which the caller must not hang.
 const UNANSWERED: TokenError = TokenError::new(Reason::Aborted);
 
-/// The error for a refusal of a lease that is not this session's.
+/// The error for a refusal of a lease of another session.
 const WRONG_SESSION: TokenError = TokenError::new(Reason::WrongSession);
 
 impl TokenOptions {

@@ -8,7 +8,7 @@ use crate::values::ServerIdentity;
 pub struct ShutdownReport {
     /// Identities whose newest tokens could not be saved. Each needs a login.
     pub unsaved: Vec<Unsaved>,
-    /// Identities whose flights had not ended by the deadline. These flights continue as long as their tokio runtime,
+    /// Identities whose flights had not ended by the deadline. These flights continue while their tokio runtime runs,
     /// and save the tokens they obtain. If the process ends first, the next one recovers from the mark.
     pub unfinished: Vec<ServerIdentity>,
     /// Identities that were logged out and whose tokens the server had not revoked by the deadline, because it had not
@@ -28,6 +28,6 @@ impl ShutdownReport {
 pub struct Unsaved {
     /// The session's identity.
     pub identity: ServerIdentity,
-    /// Whether the store notes that the refresh token is spent. It is never presented again then.
+    /// Whether the store holds the note that the refresh token is spent, so that it is never presented again.
     pub noted: bool,
 }

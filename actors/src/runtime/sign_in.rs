@@ -1,4 +1,4 @@
-//! Logins that a person is asked for, through a session's handle or by an answer alone.
+//! Logins that a person is asked for, through a session's handle, or through the runtime by the key of an answer.
 
 use std::panic::AssertUnwindSafe;
 use std::time::Duration;
@@ -14,23 +14,23 @@ use crate::law::session::{LoginCause, LoginProgress, LoginRequest, LoginRequestK
 use crate::ports::store::PendingLogin;
 use crate::values::{AttemptId, Callback, LoginKey, LoginOffer, LoginReason, SignInError};
 
-/// How long a request of another process is looked for.
+/// The time limit of the search for a request of another process.
 const SHOWING: Duration = Duration::from_secs(3);
 
 /// The error of a request that was never answered.
 const UNANSWERED: SignInError = SignInError::new(LoginReason::Aborted);
 
 impl AuthSession {
-    /// Begins a login, or joins the one that is under way in this process. Returns as soon as there is something to show, or
-    /// another process is known to ask.
+    /// Begins a login, or joins the one that is under way in this process. Returns as soon as there is a request to
+    /// show, or another process is known to ask.
     ///
-    /// One prompt is open at a time, over all processes on the store (law 17). Of all callers that get it, one is the
-    /// [first](LoginProgress::Offered::is_first), and only that one should open a page by itself. The current lease goes on
-    /// being served until the login is stored.
+    /// One prompt is open at a time, over all processes on the store (law 17). One of the callers that get it is the
+    /// [first](LoginProgress::Offered::is_first), and only that caller should open a page by itself. The current lease
+    /// is served until the login is stored.
     ///
     /// # Errors
     ///
-    /// One of the [`LoginReason`]s. [`DeadlinePassed`](LoginReason::DeadlinePassed) after `timeout`; the attempt goes on.
+    /// One of the [`LoginReason`]s. [`DeadlinePassed`](LoginReason::DeadlinePassed) after `timeout`. The attempt then goes on.
     ///
     /// # Cancellation
     ///
@@ -44,14 +44,14 @@ impl AuthSession {
         self.request_login(LoginRequestKind::Begin(wish, cause), timeout).await
     }
 
-    /// Waits until an attempt has ended. A caller that comes a little late gets the result, too.
+    /// Waits until an attempt has ended. A caller that asks shortly after the end gets the result, too.
     ///
-    /// [`LoginProgress::Offered`] means that the process that asked the person has died, and that this caller is to show the
-    /// request again. It then waits once more.
+    /// [`LoginProgress::Offered`] means that the process that asked the person has died, and that this caller has to
+    /// show the request again, and then to wait again.
     ///
     /// # Errors
     ///
-    /// The [`LoginReason`] for which no login was installed. [`UnknownLogin`](LoginReason::UnknownLogin) for an attempt of
+    /// The [`LoginReason`] why no login was installed. [`UnknownLogin`](LoginReason::UnknownLogin) for an attempt of
     /// another session, or one that ended long ago.
     ///
     /// # Cancellation
@@ -61,8 +61,8 @@ impl AuthSession {
         self.request_login(LoginRequestKind::Await(attempt), timeout).await
     }
 
-    /// Takes a person's answer, and waits until its login is stored. It may answer a prompt of another process. An answer is
-    /// taken once, whichever replica it arrives at.
+    /// Takes a person's answer, and waits until its login is stored. It may answer a prompt of another process. An
+    /// answer is taken only once over all replicas.
     ///
     /// # Errors
     ///
@@ -76,8 +76,8 @@ impl AuthSession {
         self.request_login(LoginRequestKind::Complete(callback), timeout).await.map(drop)
     }
 
-    /// Cancels the login that is under way in this process, and waits for its end. A code that is being presented is not
-    /// called back; its login is then stored.
+    /// Cancels the login that is under way in this process, and waits for its end. If its code is already being
+    /// presented, the login goes on and is stored.
     ///
     /// # Errors
     ///
@@ -90,9 +90,9 @@ impl AuthSession {
         self.request_login(LoginRequestKind::Cancel, timeout).await
     }
 
-    /// Returns the request with which a person is being asked to sign in to this session, in whichever process, so that it can be
-    /// shown here, too, while an attempt waits [elsewhere](LoginProgress::Elsewhere). `None` if there is none or it cannot be
-    /// read, and if the store does not answer within 3 s.
+    /// Returns the request with which any process asks a person to sign in to this session. It can be shown here, too,
+    /// while an attempt waits [elsewhere](LoginProgress::Elsewhere). `None` if there is none, if it cannot be read, or
+    /// if the store does not answer within 3 s.
     ///
     /// # Cancellation
     ///
@@ -116,8 +116,8 @@ impl AuthSession {
 }
 
 impl AuthRuntime {
-    /// Takes a person's answer by its key alone, in whichever process or replica it arrived. Otherwise like
-    /// [`AuthSession::complete_login`].
+    /// Takes a person's answer, and finds its session by its key. The answer may arrive at any process or replica.
+    /// Otherwise like [`AuthSession::complete_login`].
     ///
     /// # Errors
     ///
@@ -125,7 +125,7 @@ impl AuthRuntime {
     ///
     /// # Cancellation
     ///
-    /// Safe to drop. Once the session has the answer, it is redeemed.
+    /// Safe to drop. Once the session has received the answer, it is redeemed.
     pub async fn complete_login(&self, callback: Callback, timeout: Duration) -> Result<(), SignInError> {
         let core = self.core();
         let deadline = core.ports.clock.now().elapsed.after(timeout);
@@ -134,7 +134,7 @@ impl AuthRuntime {
         self.session(identity).complete_login(callback, left).await
     }
 
-    /// Returns the pending logins of all identities, which may be those of other processes. A host that was restarted binds
+    /// Returns the pending logins of all identities, which may be those of other processes. A restarted host binds
     /// their listeners again, and begins a login of each identity, which takes the prompt over.
     ///
     /// # Errors

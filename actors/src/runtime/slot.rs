@@ -1,8 +1,8 @@
 //! The slot of an identity. It outlives the identity's actors, and handles and flights find them through it.
 //!
-//! The slot is not shared mutable state in the sense that the laws forbid. The cell has one writer at a time and holds
-//! immutable values. The state behind the mutex says only where to send a message. No decision to spend a refresh token
-//! depends on either. The flight alone makes that decision, from the store, under a claim.
+//! The slot is not the kind of shared mutable state that the laws forbid. The cell has one writer at a time and holds
+//! immutable values. The state behind the mutex only determines where messages are sent. No decision to spend a refresh
+//! token depends on the cell or on that state. The flight alone makes that decision, from the store, under a claim.
 
 mod asleep;
 mod attempts;
@@ -32,8 +32,8 @@ use crate::values::record::Issuer;
 use crate::values::{AttemptId, ElapsedTime, FlightId, Moment, ServerIdentity};
 use tasks::Tasks;
 
-/// Two failures of an actor are consecutive if at most this time passes between them. A pause after the first of them does
-/// not count, because no actor runs in it.
+/// Two failures of an actor are consecutive if at most this time passes between them. A pause after the first one does
+/// not count, because no actor runs during it.
 const CALM: Duration = Duration::from_secs(10);
 
 /// The slot of one identity.
@@ -43,16 +43,16 @@ pub(crate) struct Slot {
     pub(crate) plan: Arc<Plan>,
     pub(crate) cell: Cell,
     pub(crate) usage: Usage,
-    /// The channel to the readers of the session's state. Made for the first of them.
+    /// The channel to the readers of the session's state. Made for the first reader.
     pub(crate) watchers: OnceLock<watch::Sender<SessionState>>,
-    /// One reference for all slots of a runtime, so that each slot holds a thin pointer.
+    /// All slots of a runtime share this reference, so that each slot holds a thin pointer.
     router: Arc<Weak<dyn Router>>,
     /// The number of callers that wait.
     waiting: AtomicU32,
     state: Mutex<SlotState>,
 }
 
-/// The way back to the core, which implements it.
+/// The part of the core that a slot uses.
 pub(crate) trait Router: Debug + Send + Sync {
     /// Delivers a request that was dropped without an answer.
     fn deliver(&self, request: Request<Slot>);
@@ -100,25 +100,25 @@ impl<S: Deref<Target = Slot>> Drop for WaiterGuard<S> {
 #[derive(Debug, Default)]
 struct SlotState {
     actor_slot: ActorSlot,
-    /// Boxed, because it is usually empty and sleeping sessions should not pay for it.
+    /// Boxed, because it is usually empty, and a sleeping session should use little memory.
     backlog: Option<Box<Backlog>>,
 }
 
 /// Requests, reports and running flights of a slot.
 #[derive(Debug, Default)]
 struct Backlog {
-    /// Requests for the actor, in the order in which they came. One message tells the actor of all of them, so that a
-    /// crowd of callers costs few messages, and no request is lost with a mailbox.
+    /// Requests for the actor, in the order in which they came. One message announces all of them to the actor, so that
+    /// many callers cost few messages, and no request is lost with a mailbox.
     inbox: VecDeque<Request<Slot>>,
-    /// The flights. The flight of an old epoch is not waited for, so two may run.
+    /// The flights. A new flight does not wait for one of an old epoch, so two may run.
     flights: Tasks<FlightId, FlightMessage, Report>,
     /// The login attempts.
     attempts: Tasks<AttemptId, LoginEvent, LoginReport>,
     /// The issuers that the resource listed last, for an actor that has not started yet.
     issuers: Option<Vec<Issuer>>,
-    /// The number of consecutive failures of the actor, and the time since which another may run.
+    /// The number of consecutive failures of the actor, and the time since when another actor may run.
     crashes: (u32, ElapsedTime),
-    /// Whether an event of the store came that no actor has processed, although something here waits for it.
+    /// Whether no actor has processed an event of the store for which a reader or the policy waits.
     missed_news: bool,
 }
 
@@ -157,8 +157,8 @@ impl SlotState {
 pub(crate) enum FlightMessage {
     /// An event for the flight machine.
     Event(FlightEvent),
-    /// The runtime stops, and waits for its flights until this time. `wanted` is whether callers waited for a token when it
-    /// began to.
+    /// The runtime stops, and waits for its flights until this time. `wanted` states whether callers waited for a token
+    /// when the stop began.
     Shutdown { wanted: bool, until: ElapsedTime },
     /// Callers wait for this flight now.
     Expedite,
@@ -177,7 +177,7 @@ enum ActorSlot {
         /// Whether a message about the inbox is on its way.
         announced: bool,
     },
-    /// The actor ended too often. None is started before this time, at which the timer notifies the supervisor.
+    /// The actor failed too often. No actor is started before this time, at which the timer notifies the supervisor.
     Paused(
         ElapsedTime,
         #[expect(dead_code, reason = "held, so that the timer ends with the pause")] AbortOnDropHandle<()>,
@@ -190,13 +190,14 @@ const BATCH: usize = 256;
 /// The result of a delivery.
 #[derive(Debug)]
 pub(crate) enum Delivery {
-    /// The actor knows of the request.
+    /// An actor was notified of the request.
     Sent,
-    /// The request waits for an actor that was asked for, whose predecessor is still ending, or that starts after a pause.
+    /// The request waits for an actor that was already asked for, whose predecessor is still ending, or that starts
+    /// after a pause.
     Parked,
     /// The request waits for an actor that the supervisor must be asked for.
     Wanted,
-    /// No actor is started before this time, and the caller does not wait as long.
+    /// No actor is started before this time, and the caller does not wait that long.
     Refused(Request<Slot>, ElapsedTime),
 }
 
@@ -215,12 +216,13 @@ impl Slot {
     }
 
     fn state(&self) -> MutexGuard<'_, SlotState> {
-        // No code under this lock panics between two writes that belong together.
+        // No code panics between two related writes while it holds this lock.
         lock(&self.state)
     }
 
-    /// Returns the time until the early window of the published lease begins, if the policy refreshes a lease that is in use.
-    /// `None` once the window has begun, and for an unknown lifetime; an actor then has no use to look for.
+    /// Returns the time until the early window of the published lease begins, if the policy refreshes a lease that is
+    /// in use. `None` once the window has begun, and for an unknown lifetime, because no actor has to look for the use
+    /// then.
     pub(crate) fn until_early(&self, now: &Moment) -> Option<Duration> {
         let snapshot = self.cell.read();
         let follows_use = self.plan.follows_use() && snapshot.standing.login_required.is_none();
@@ -262,8 +264,8 @@ impl Slot {
                 None => return delivery,
             }
         };
-        // Not under the lock, because a scripted session takes its requests at once. An actor that is ending takes none.
-        // The supervisor will notice its end, and start the next one for them.
+        // Sent after the lock is released, because a scripted session takes its requests at once. An actor that is
+        // ending takes no requests. The supervisor will notice its end, and start the next actor for them.
         if mailbox.send(TokenMessage::Requests) { Delivery::Sent } else { Delivery::Parked }
     }
 
@@ -354,7 +356,7 @@ impl Slot {
             let taken = ActorSlot::Taken { incarnation, mailbox, announced: false };
             std::mem::replace(&mut state.actor_slot, taken)
         };
-        // Not under the lock, because an address may own the last messages that were sent to it.
+        // Dropped after the lock is released, because an address may own the last messages that were sent to it.
         drop(former);
     }
 
@@ -373,8 +375,8 @@ impl Slot {
         drop(former);
     }
 
-    /// Frees the slot after the end of its actor. Returns whether another is to be started now, which is the case if
-    /// one is wanted, or if `anyway` is set.
+    /// Frees the slot after the end of its actor. Returns whether another actor is to be started now, because one is
+    /// needed or `anyway` is set.
     pub(crate) fn detach(&self, anyway: bool) -> bool {
         let needed = anyway || self.needs_actor();
         let (former, wanted) = {
@@ -410,8 +412,8 @@ impl Slot {
             || self.router.upgrade().is_some_and(before_early_window)
     }
 
-    /// Whether the lease is in use, if the policy refreshes leases that are in use. A lease that only a login can replace is
-    /// not refreshed.
+    /// Whether the lease is in use, if the policy refreshes leases that are in use. Returns `false` for a lease that
+    /// only a login can replace.
     pub(crate) fn is_in_use(&self) -> bool {
         let snapshot = self.cell.read();
         self.plan.follows_use()
@@ -420,7 +422,7 @@ impl Slot {
             && snapshot.standing.login_required.is_none()
     }
 
-    /// Counts a failure of the actor. Returns the number of consecutive ones.
+    /// Counts a failure of the actor. Returns the number of consecutive failures.
     pub(crate) fn crashed(&self, now: ElapsedTime) -> u32 {
         let mut state = self.state();
         let (count, last) = state.backlog().crashes;
@@ -429,7 +431,7 @@ impl Slot {
         count
     }
 
-    /// Starts no actor before `until`, when `timer` is due. Returns the requests whose callers do not wait as long.
+    /// Starts no actor before `until`, when `timer` is due. Returns the requests whose callers do not wait that long.
     pub(crate) fn pause(&self, until: ElapsedTime, timer: AbortOnDropHandle<()>) -> VecDeque<Request<Slot>> {
         let (former, impatient) = {
             let mut state = self.state();
@@ -452,7 +454,7 @@ impl Slot {
     pub(crate) fn take_parked(&self) -> VecDeque<Request<Slot>> {
         let mut state = self.state();
         match state.actor_slot {
-            // The actor has a message about them, and takes them.
+            // A message has announced them to the actor, which takes them.
             ActorSlot::Taken { .. } => VecDeque::new(),
             _ => state.take_inbox(),
         }

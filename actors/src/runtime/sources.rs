@@ -9,15 +9,15 @@ use crate::ports::source::{NotRevoked, SourceConnection, TokenSource};
 use crate::values::record::{Grant, Issuer};
 use crate::values::{RenewalPlan, ServerIdentity, SourceName, Spending};
 
-/// The token sources that a runtime has, each under the name by which records refer to it.
+/// The token sources of a runtime, each under the name by which records refer to it.
 ///
 /// Plain data around shared sources. Clones share the sources and nothing else. One [`TokenSource`] serves all sessions
-/// whose records name it, each with one request at a time.
+/// whose records name it. Each session has one request at a time.
 #[derive(Clone, Debug)]
 pub struct Sources(BTreeMap<SourceName, Arc<dyn TokenSource>>);
 
 impl Sources {
-    /// Starts with one source, `refresh_token`. It is the refresh grant of every login that names no other source.
+    /// Starts with one source, `refresh_token`. It is the refresh grant for every login that names no other source.
     pub fn new(refresh_token: Arc<dyn TokenSource>) -> Self {
         Self(BTreeMap::from([(SourceName::REFRESH_TOKEN, refresh_token)]))
     }
@@ -43,7 +43,7 @@ impl Sources {
         }
     }
 
-    /// Connects ahead at the source that the plan of `grant` names.
+    /// Connects ahead with the source that the plan of `grant` names.
     pub(crate) async fn connect(
         &self,
         identity: &ServerIdentity,
@@ -55,7 +55,7 @@ impl Sources {
         }
     }
 
-    /// Makes `request` at the source that its plan names. The flight machine never asks for a missing one.
+    /// Makes `request` with the source that its plan names. The flight machine never asks for a missing source.
     pub(crate) async fn request(&self, identity: &ServerIdentity, request: TokenRequest) -> Evidence {
         match self.find(&request.renewal) {
             Some(source) => source.request(identity, request).await,
@@ -63,7 +63,7 @@ impl Sources {
         }
     }
 
-    /// Revokes tokens at the source that their plan names. It fails where that is missing.
+    /// Revokes tokens with the source that their plan names. Fails if that source is missing.
     pub(crate) async fn revoke(&self, identity: &ServerIdentity, revocation: Revocation) -> Result<(), NotRevoked> {
         match self.find(&revocation.renewal) {
             Some(source) => source.revoke(identity, revocation).await,

@@ -1,4 +1,4 @@
-//! The seam for scripted sessions (feature `scripted`). A [`StandIn`] takes the place of a session's actor.
+//! Scripted sessions (feature `scripted`). A [`StandIn`] replaces a session's actor.
 //!
 //! A [`StandIn`] gets the requests of the session's handles as events for the session machine, and answers them through
 //! its [`Stage`]. There are no actors, no tasks, no store and no source. The stand-in carries out all other effects of
@@ -32,14 +32,14 @@ use crate::system::Entropy;
 use crate::values::record::Issuer;
 use crate::values::{DigestKey, Nonce, ServerIdentity};
 
-/// Takes the place of a session's actor.
+/// Replaces a session's actor.
 ///
-/// Called in the task or thread of each caller, and by many at once.
+/// Called in the task or thread of each caller, and by many callers concurrently.
 pub trait StandIn: fmt::Debug + Send + Sync + 'static {
     /// Takes an event for the session machine, which a handle's request has caused.
     ///
     /// The effects of the machine go to [`Stage::carry_out`]. This must not block, because the caller begins to wait
-    /// for its answer only after it has returned.
+    /// for its answer only after this has returned.
     fn happen(&self, event: SessionEvent);
 }
 
@@ -71,7 +71,7 @@ struct Receiver {
 
 /// Opens a session whose handles are served by the stand-in that `make` returns. Returns the stand-in, too.
 ///
-/// Handles and their deadlines use `clock`. Of `policy` they use the number of callers that may wait.
+/// Handles and their deadlines use `clock`. From `policy` they use only the number of callers that may wait.
 pub fn session<S: StandIn>(
     identity: ServerIdentity,
     policy: Policy,

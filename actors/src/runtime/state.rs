@@ -24,8 +24,8 @@ pub struct SessionState {
     pub signing_in: bool,
     /// Whether a logout has begun whose tombstone is not written yet.
     pub logging_out: bool,
-    /// The last failure, and until when no attempt is made because of it. After a failure that no caller waited for, the
-    /// next caller's attempt is made before.
+    /// The last failure, and the time until which no attempt is made because of it. After a failure that no caller
+    /// waited for, a new caller's attempt does not wait until then.
     pub resting: Option<(TokenError, ElapsedTime)>,
     /// When the refresh token arrived, or was last used with success, by the wall clock.
     pub refresh_since: Option<WallTime>,
@@ -69,7 +69,7 @@ impl StateWatch {
 
     /// Waits for a state that was not seen yet. Returns `None` when there will be none.
     ///
-    /// Safe to drop; no state is lost by it.
+    /// Dropping the future loses no state.
     pub async fn next(&mut self) -> Option<SessionState> {
         self.0.changed().await.ok()?;
         Some(self.now())

@@ -1,4 +1,4 @@
-//! The supervisor. It starts and restarts the token actors, and passes on what the store reports.
+//! The supervisor. It starts and restarts the token actors, and passes the store's events on.
 //!
 //! A host links it into its own tree, beside its MCP session actors. It decides nothing about tokens.
 
@@ -20,10 +20,10 @@ use crate::law::session::SessionEvent;
 use crate::ports::store::StoreEvent;
 use crate::values::{ExponentialBackoff, Reason, TokenError};
 
-/// The number of consecutive unexpected ends after which an actor is restarted at once.
+/// The number of consecutive failures after which an actor is restarted at once. After further ones there is a pause.
 const RESTARTS: u32 = 5;
 
-/// The pauses before further starts of an actor that has ended too often in a row.
+/// The pauses before further starts of an actor that has failed too often in a row.
 const BACKOFF: ExponentialBackoff = ExponentialBackoff::new(Duration::from_secs(1), Duration::from_secs(60));
 
 /// The time that the actors have to empty their mailboxes at the end.
@@ -48,7 +48,7 @@ pub(crate) struct SupervisorState {
 /// How an actor has ended.
 #[derive(Clone, Copy, Debug)]
 enum End {
-    /// By itself, because it was idle.
+    /// It ended itself, because it was idle.
     Drained,
     /// It was stopped or killed by other code. Its successor starts at once, because the actor is not at fault.
     Stopped,
@@ -86,7 +86,7 @@ impl AuthSupervisor {
         // although no caller waits.
         state.pass_on(StoreEvent::Lagged);
         for slot in state.core.slots() {
-            // One that awaits an actor has asked this tree for it while it started.
+            // A slot that awaits an actor has asked this tree for it while the tree started.
             if slot.detach(slot.awaits_actor()) {
                 state.start(slot).await;
             }
@@ -145,7 +145,7 @@ impl AuthSupervisor {
         myself: ActorRef<SupervisorMessage>,
         _state: &mut SupervisorState,
     ) -> Result<(), ActorProcessingErr> {
-        // Admitted requests are answered. No actor waits inside a message, so this is quick.
+        // Draining answers the admitted requests. No actor waits while it handles a message, so this is quick.
         myself.drain_children_and_wait(Some(DRAIN_TIMEOUT)).await;
         // A host with ractor's default supervision stops when a child ends, even after an expected end.
         if let Some(host) = myself.try_get_supervisor() {
@@ -194,8 +194,8 @@ impl SupervisorState {
         self.start(slot).await;
     }
 
-    /// Handles the failure of an actor, or of its start. The next one starts at once, or after a pause if that
-    /// happened too often.
+    /// Handles the failure of an actor, or of its start. The next actor starts at once, or after a pause if there were
+    /// too many failures.
     fn crashed(&self, slot: &Arc<Slot>) {
         let crashes = slot.crashed(self.core.ports.clock.now().elapsed);
         tracing::warn!(identity = %slot.identity, crashes, "an actor failed");
@@ -205,10 +205,11 @@ impl SupervisorState {
         }
     }
 
-    /// Starts no actor at `slot` for `span`. Callers that wait longer go on waiting, and the others fail with `retry_after`.
+    /// Starts no actor at `slot` for `span`. Callers that wait longer than the pause go on waiting, and the others fail
+    /// with `retry_after`.
     fn pause(&self, slot: &Arc<Slot>, span: Duration) {
         let now = self.core.ports.clock.now().elapsed;
-        // The messages that the actor had not taken yet are lost.
+        // The messages that the actor had not handled yet are lost, and one may have announced a change of the record.
         slot.clear_lease();
         let error = TokenError::new(Reason::Aborted).with_retry_after(span);
         let timer = timer::send_after(span, self.myself.clone(), SupervisorMessage::PauseOver(Arc::clone(slot)));
@@ -216,7 +217,7 @@ impl SupervisorState {
     }
 
     /// Passes the store's event on to the actors it concerns. Clears the published lease of each session without an
-    /// actor, and starts an actor where something waits for the news.
+    /// actor, and starts an actor if a reader or the policy of that session waits for news.
     fn pass_on(&mut self, event: StoreEvent) {
         let slots = match event {
             StoreEvent::Changed(identity) => self.core.find(&identity).into_iter().collect(),

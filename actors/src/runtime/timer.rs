@@ -25,7 +25,10 @@ pub(crate) fn send_after<M: Message>(span: Duration, actor: ActorRef<M>, message
 }
 
 /// Waits for `span` of tokio's time, which does not count a suspend. Callers read the clock again afterwards.
-#[expect(clippy::disallowed_methods, reason = "the only sleep of the drivers; the machines decide when and how long")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the only sleep of the drivers; the machines decide when and for how long"
+)]
 pub(crate) async fn pause(span: Duration) {
     tokio::time::sleep(span).await;
 }

@@ -1,4 +1,4 @@
-//! The actor of one identity. It drives the session machine, and never waits inside a message.
+//! The actor of one identity. It drives the session machine, and never waits while it handles a message.
 
 mod effects;
 
@@ -20,7 +20,7 @@ use crate::law::line::Line;
 use crate::law::session::{Birth, ReplyId, Session, SessionEvent, WaiterId};
 use crate::values::{ElapsedTime, FlightId, MAX_SLEEP, Moment, Now, Reason, TokenError};
 
-/// A tick that comes later than this after its time shows that the process was stopped or suspended.
+/// If a tick comes later than its time by more than this, the process was stopped or suspended.
 const LATE: Duration = Duration::from_secs(1);
 
 /// How long a late tick is put off.
@@ -75,15 +75,15 @@ pub(crate) struct TokenState {
     asked: ElapsedTime,
     timer: Option<(ElapsedTime, AbortOnDropHandle<()>)>,
     timers: u64,
-    /// Whether a late tick was put off, so that what has arrived meanwhile is processed first.
+    /// Whether a late tick was put off, so that messages that have arrived meanwhile are processed first.
     put_off: bool,
     /// The last load of the record, until it succeeds. Until then, the cell may be out of date.
     reading: Option<Op>,
     /// A flight that began without a waiter and was not expedited since.
     background_flight: Option<FlightId>,
-    /// The revocation of a logout that is answered in the same step.
+    /// The revocation of a logout whose answer is another effect of the same event.
     revoking: Option<Running>,
-    /// Whether it has asked for its own end. It takes no requests any more.
+    /// Whether this actor has asked for its own end. It takes no more requests.
     retired: bool,
     /// Whether a newer incarnation owns the cell. This one must stop.
     superseded: bool,
@@ -192,10 +192,10 @@ impl TokenState {
     fn admit_all(&mut self) {
         loop {
             let (requests, more) = self.slot.take_requests(self.incarnation);
-            // After they were taken, so that none of them comes from the future.
+            // Read after the requests were taken, so that no request is later than this time.
             self.moment = self.core.ports.clock.now();
             requests.into_iter().for_each(|request| self.admit(request));
-            // An actor that is ending gets no more messages, and takes all at once.
+            // An actor that is ending gets no more messages, so it takes all requests now.
             if !more || self.myself.send_message(TokenMessage::Requests).is_ok() {
                 return;
             }
@@ -277,7 +277,7 @@ impl TokenState {
             });
         }
         while let Some((attempt, report)) = self.slot.take_login_report(self.incarnation) {
-            // A caller that has gone opens no page.
+            // A caller that has gone must not be the one that is to open the page.
             self.remove_abandoned_logins();
             self.step(match report {
                 Some(report) => SessionEvent::Attempt(attempt, Box::new(report)),
@@ -311,8 +311,9 @@ impl TokenState {
         }
     }
 
-    /// Whether the tick that is processed comes late, while a flight runs. The process was stopped or suspended, and the
-    /// flight's answer may have arrived since. The callers whose deadline has passed get it, if it has.
+    /// Whether the current tick comes late while a flight runs. The process was then stopped or suspended, and the
+    /// flight's answer may have arrived since. Callers whose deadline has passed get that answer if it is processed
+    /// before the tick.
     fn is_late(&self) -> bool {
         let late = self.timer.as_ref().is_some_and(|(at, _)| self.moment.elapsed.since(*at) > LATE);
         late && !self.put_off && self.session.is_flying()
@@ -335,10 +336,10 @@ impl TokenState {
             && self.slot.until_early(&self.moment).is_none()
     }
 
-    /// Ends this actor if its session is idle and there was no request for a while. The cell continues to serve hits.
+    /// Ends this actor if its session is idle and there was no request for the idle time. The cell continues to serve hits.
     fn retire_if_idle(&mut self) {
         if self.may_sleep() && self.moment.elapsed.since(self.asked) >= self.core.idle_after {
-            // Later requests, and those in the mailbox, go to the next incarnation.
+            // Later requests, and those announced in the mailbox, go to the next incarnation.
             self.retired = true;
             drop(self.myself.drain());
         }
@@ -348,14 +349,14 @@ impl TokenState {
 impl Drop for TokenState {
     fn drop(&mut self) {
         if self.reading.is_some() {
-            // The answer of the load would be lost, and with it an event that came after the actor had decided to end.
+            // The answer to the load is lost, and with it the change of the record that the load was to read.
             self.slot.cell.clear_lease(self.incarnation);
             if !self.core.is_stopping() && self.slot.misses_news() {
                 self.core.start(&self.slot);
             }
         }
         self.slot.forget_address(self.incarnation);
-        // Requests that this actor was told of and has not taken. Its supervisor may have ended before it.
+        // Fails requests that were announced to this actor and that it has not taken, if its supervisor has already ended.
         self.core.fail_parked_if_alone(&self.slot);
     }
 }

@@ -8,8 +8,8 @@ use crate::values::Generation;
 
 /// Records whether the published lease was handed out since it was minted.
 ///
-/// It is kept in the slot, because handles note a use without an actor. An actor may end, and the cell may be cleared for a
-/// while, without a change of the lease.
+/// It is kept in the slot, because handles note a use without an actor. The actor may end, and the cell may be cleared
+/// for a while, although the lease stays the same.
 #[derive(Debug, Default)]
 pub(crate) struct Usage {
     noted: AtomicBool,
@@ -18,7 +18,7 @@ pub(crate) struct Usage {
 }
 
 impl Usage {
-    /// Notes that the published lease was handed out. Costs one read if that is known already.
+    /// Notes that the published lease was handed out. Costs one read if that is already noted.
     #[inline]
     pub(crate) fn note(&self) {
         if !self.noted.load(Ordering::Relaxed) {
@@ -31,10 +31,10 @@ impl Usage {
         self.noted.load(Ordering::Relaxed)
     }
 
-    /// Counts anew, if `generation`, which is about to be published, is not the lease that was counted so far.
+    /// Forgets the use, if `generation`, which is about to be published, is not the current lease.
     ///
-    /// A caller that read the old lease just before may note its use just after: the new lease is then refreshed early,
-    /// once, though nothing used it.
+    /// A caller that read the old lease just before may note its use just after. The new lease is then refreshed early
+    /// once, although it was not used.
     pub(crate) fn begin(&self, generation: Generation) {
         let mut lease = lock(&self.lease);
         if lease.as_deref() != Some(&generation) {

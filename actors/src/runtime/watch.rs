@@ -15,7 +15,7 @@ use crate::ports::clock::Clock;
 use crate::ports::store::StoreEvent;
 use crate::values::ExponentialBackoff;
 
-/// The pauses before a lost watch is started again. Without a watch, every record counts as changed after each pause.
+/// The pauses before a lost watch is started again. While there is no watch, every record counts as changed after each pause.
 const BACKOFF: ExponentialBackoff = ExponentialBackoff::new(Duration::from_millis(500), Duration::from_secs(10));
 
 /// The interval at which the clocks are compared.
@@ -24,8 +24,8 @@ const INTERVAL: Duration = Duration::from_secs(5);
 /// The elapsed time beyond the interval that counts as a suspend.
 const TOLERANCE: Duration = Duration::from_secs(2);
 
-/// The shortest and the longest interval at which slots that hold nothing are removed. In between it is the time after
-/// which an idle actor ends.
+/// The shortest and the longest interval at which slots that hold nothing are removed. Between these bounds, the
+/// interval is the time after which an idle actor ends.
 const REMOVAL_INTERVAL: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(60)];
 
 /// Sends the store's events to the supervisor, and notifies it when the watch starts and when it is lost.
@@ -65,7 +65,7 @@ pub(crate) async fn detect_suspend(clock: Arc<dyn Clock>, supervisor: ActorRef<S
     }
 }
 
-/// Removes the slots that hold nothing. The directory is never locked for long, however many there are.
+/// Removes the slots that hold nothing. The directory is never locked for long, even if there are many slots.
 pub(crate) async fn remove_blank_slots(core: Arc<Core>) {
     let [min_interval, max_interval] = REMOVAL_INTERVAL;
     loop {

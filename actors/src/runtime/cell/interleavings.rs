@@ -1,9 +1,9 @@
 //! Loom tests of the cell. Each runs a few writers and readers in every interleaving that acquire/release memory ordering
 //! allows.
 //!
-//! The tests run the shipped code over another [`Pointer`]. They assume two things of arc-swap. A value stays alive and
-//! whole while it is held, and no other value gets its address meanwhile. Here both hold because no value is ever
-//! freed. The memory orderings used here are no stronger than those that arc-swap documents.
+//! The tests run the shipped code over another [`Pointer`]. They assume two properties of arc-swap. A value stays alive
+//! and whole while it is held, and no other value gets its address meanwhile. Both hold here because no value is ever
+//! freed. The memory orderings used here are not stronger than those that arc-swap documents.
 
 use std::ops::Deref;
 use std::sync::Mutex;
@@ -18,8 +18,8 @@ use crate::values::{
     AccessToken, Cause, Epoch, Generation, Lease, LeaseParts, Moment, Scopes, TokenKind, Validity, Window,
 };
 
-/// Takes the place of arc-swap. Its mutex is that of std, which loom does not see, so it orders nothing in the model. Keeps every value that was ever stored, and the index of the current one in an atomic of
-/// loom's.
+/// Replaces arc-swap in the model. It keeps every value that was ever stored, and the index of the current one in
+/// loom's atomic. The mutex is std's, which loom does not see, so it orders nothing in the model.
 struct LoomPointer {
     current: AtomicUsize,
     all: Mutex<Vec<Arc<Snapshot>>>,
@@ -67,7 +67,7 @@ impl Pointer for LoomPointer {
     }
 }
 
-/// Where a test must tell a later incarnation's values from those of the first, this is added to their numbers.
+/// Added to the numbers of a later incarnation's values, if a test must distinguish them from the values of the first one.
 const SUCCESSORS: u64 = 10;
 
 type LoomCell = loom::sync::Arc<Cell<LoomPointer>>;
@@ -102,8 +102,8 @@ fn a_superseded_writer_never_overwrites_and_its_successor_gets_its_last_value() 
     loom::model(|| {
         let cell = cell();
         let (first, _) = cell.begin();
-        // It writes 1 and then 2. After a refused write none succeeds, so the count of its successes is the number that it
-        // wrote last.
+        // It writes 1 and then 2. No write succeeds after a refused one, so the count of successes is the number that
+        // it wrote last.
         let older_writer = thread::spawn({
             let cell = cell.clone();
             move || [1, 2].into_iter().filter(|number| cell.publish(first, published(*number))).count() as u64
@@ -150,8 +150,8 @@ fn a_caller_answered_after_a_write_reads_nothing_older_even_if_a_successor_has_b
         let writer = thread::spawn({
             let (cell, answered) = (cell.clone(), answered.clone());
             move || {
-                // `answered` stands for the channel of the answer. To send is a release, and to receive an acquire. A caller
-                // is answered only if the write succeeded.
+                // `answered` stands for the channel of the answer. Sending is a release, and receiving is an acquire. A
+                // caller is answered only if the write succeeded.
                 if cell.publish(first, published(2)) {
                     answered.store(true, Ordering::Release);
                 }

@@ -14,7 +14,7 @@ use super::messages::{LimiterMessage, PermitAnswer};
 use crate::law::issuer::{AskId, IssuerEffect, IssuerEvent, IssuerLimiter};
 use crate::values::ElapsedTime;
 
-/// The time after which an actor ends for which there is no request and no permit that is out.
+/// The time after which an actor ends if it has no request and no permit is out.
 const IDLE_AFTER: Duration = Duration::from_secs(60);
 
 /// Drives the limiter of one issuer. It never awaits and never fails.
@@ -30,7 +30,7 @@ pub(super) struct LimiterActorState {
     answers: BTreeMap<AskId, oneshot::Sender<PermitAnswer>>,
     /// The timer, and when it is due.
     timer: Option<(ElapsedTime, AbortOnDropHandle<()>)>,
-    /// Since when there is no request and no permit that is out.
+    /// The time since which there is no request and no permit is out.
     idle_since: Option<ElapsedTime>,
 }
 
@@ -91,7 +91,7 @@ impl IssuerActor {
                 IssuerEffect::Hold(ask, span) => (ask, PermitAnswer::Held(span)),
             };
             if let Some(reply) = state.answers.remove(&ask) {
-                // The ticket of a caller that is gone returns the permit.
+                // If the caller is gone, its ticket returns the permit.
                 let _ = reply.send(answer);
             }
         }

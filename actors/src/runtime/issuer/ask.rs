@@ -45,7 +45,7 @@ impl LimiterHandle {
         let (reply, answer) = oneshot::channel();
         let mut message = LimiterMessage::Ask(ask, urgency, reply);
         let mut state = self.state();
-        // Twice, because the current actor may be ending.
+        // Tries twice, because the current actor may be ending.
         for _ in 0..2 {
             let address = match state.address.take().filter(|address| address.ended.has_changed().is_ok()) {
                 Some(address) => address,
@@ -70,7 +70,8 @@ impl LimiterHandle {
         state.incarnation += 1;
         let (end, ended) = watch::channel(());
         let handler = IssuerActor::new(Arc::clone(self), state.incarnation, end);
-        // Not awaited, because its first messages queue. An actor that cannot start ends at once, and `ended` closes.
+        // The start is not awaited, because the first messages queue. An actor that cannot start ends at once, and
+        // `ended` closes.
         let (actor, _starting) = ActorRuntime::spawn_linked_instant(None, handler, (), supervisor).ok()?;
         Some(Address { actor, ended })
     }

@@ -1,9 +1,9 @@
 //! The cool-downs of issuers in the store, which all processes that share the store respect (law 8).
 //!
 //! A throttle is written in the background after its permit has come back. It is read after the limiter has granted a
-//! permit, and once more when the flight has its claim, because the flight may have waited for the claim while its
-//! holder was throttled. A holder ends its claim only after the write. Neither a failed write nor a failed read has an
-//! effect on the flight.
+//! permit, and once more when the flight has its claim, because the claim's earlier holder may have been throttled
+//! while the flight waited. A holder ends its claim only after the write. Neither a failed write nor a failed read has
+//! an effect on the flight.
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -32,7 +32,7 @@ const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a flight waits for the write before it ends its claim.
 const SHARE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// The number of attempts to write a throttle over the entries of other processes.
+/// The number of attempts to write a throttle while other processes change the entry.
 const WRITE_ATTEMPTS: u32 = 10;
 
 /// The cool-downs of issuers in a store.
@@ -100,7 +100,7 @@ impl LimiterHandle {
         state.throttled = state.throttled.max(Some(until));
         state.stored.until = state.stored.until.max(Some(until));
         if let Some(address) = &state.address {
-            // The limiter's actor then answers the waiting asks. One that has ended needs no message.
+            // The limiter's actor then answers the waiting asks. An actor that has ended needs no message.
             let _ = address.actor.send_message(LimiterMessage::Event(IssuerEvent::Throttled(until)));
         }
     }
@@ -156,7 +156,7 @@ impl CooldownWrite {
                 tracing::warn!(%fault, "the issuer's Retry-After could not be stored for other processes");
             }
         });
-        // A permit comes back within drops, in which a panic of the spawner would be fatal.
+        // A permit may be returned in a drop, where a panic of the spawner would be fatal.
         if catch_unwind(AssertUnwindSafe(|| (cooldowns.spawn)(work))).is_err() {
             tracing::warn!("the issuer's Retry-After is not stored for other processes, because the spawner panicked");
         }
@@ -174,7 +174,7 @@ impl CooldownWrite {
     fn next(&mut self) -> Option<ElapsedTime> {
         let mut state = self.limiter.state();
         let until = state.throttled.filter(|_| state.has_more_to_store());
-        // Noted before the write, so that a write that fails is not repeated for the same throttle.
+        // Noted before the write, so that a failed write is not repeated for the same throttle.
         match until {
             Some(_) => state.stored.until = until,
             None => {

@@ -94,7 +94,7 @@ impl LimiterHandle {
         let mut state = self.state();
         let write = self.note_throttle(&mut state, span);
         if let Some(address) = &state.address {
-            // The machine gets the throttle of the state with any event, and holds those that queue.
+            // The machine gets the throttle of the state before any event, and then holds the queued asks.
             let _ = address.actor.send_message(LimiterMessage::Event(IssuerEvent::Tick));
         }
         drop(state);
@@ -103,14 +103,14 @@ impl LimiterHandle {
         }
     }
 
-    /// Notes a throttle that begins now. Returns the write that tells other processes, if there is one to begin.
+    /// Notes a throttle that begins now. Returns the write that shares it with other processes, if one has to begin.
     fn note_throttle(self: &Arc<Self>, state: &mut LimiterState, span: Duration) -> Option<CooldownWrite> {
         let until = self.shared.policy.throttled_until(span, self.shared.clock.now().elapsed);
         state.throttled = state.throttled.max(Some(until));
         self.store_throttle(state)
     }
 
-    /// Whether there is neither a request nor a permit that is out.
+    /// Whether there is no request and no permit is out.
     pub(super) fn is_unused(&self) -> bool {
         self.state().tickets.is_empty()
     }

@@ -14,14 +14,14 @@ pub(super) enum LimiterMessage {
     Event(IssuerEvent),
 }
 
-// With the feature `cluster`, ractor implements this for no type by itself. Its default is not serializable, so that a permit
-// is asked for and granted within one process.
+// With the feature `cluster`, ractor does not implement this by itself. The default is not serializable, so permits
+// stay within one process.
 #[cfg(feature = "cluster")]
 impl ractor::Message for LimiterMessage {}
 
 /// The answer to a request for a permit.
 pub(super) enum PermitAnswer {
     Granted,
-    /// Not granted. Another request makes sense after this time.
+    /// Not granted. Ask again after this time.
     Held(Duration),
 }

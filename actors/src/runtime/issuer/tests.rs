@@ -23,7 +23,7 @@ use crate::ports::permit::{IssuerPermits, Permission, Permit};
 use crate::values::record::Issuer;
 use crate::values::{BootId, ElapsedTime, Jitter, Moment, WallTime};
 
-/// A clock that goes with tokio's.
+/// A clock that follows tokio's time.
 #[derive(Debug)]
 struct TokioClock(Instant);
 
@@ -56,7 +56,7 @@ impl Setting {
         Self { permits: Arc::new(permits), supervisor, began }
     }
 
-    /// Ends the supervisor with its limiters. There is no next one yet.
+    /// Ends the supervisor with its limiters, and starts no other one.
     async fn tree_ends(&self) {
         let supervisor = self.supervisor.send_replace(None).unwrap();
         supervisor.stop_and_wait(None, None).await.unwrap();
@@ -132,7 +132,7 @@ fn secs(seconds: u64) -> Duration {
 }
 
 #[tokio::test(start_paused = true)]
-async fn three_hundred_askers_leave_a_throttled_issuer_alone() {
+async fn three_hundred_asks_are_held_while_the_issuer_is_throttled() {
     let setting = Setting::new(1).await;
     let first = setting.granted().await;
     let askers = setting.askers(299).await;
@@ -204,7 +204,7 @@ async fn an_ask_that_is_dropped_gives_up_its_place_and_a_grant_that_was_on_its_w
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_flight_that_breaks_off_takes_no_permit_with_it() {
+async fn a_flight_that_is_aborted_returns_its_permit() {
     let setting = Setting::new(1).await;
     let permit = setting.granted().await;
     let flight = tokio::spawn(async move {
@@ -254,7 +254,7 @@ async fn a_limiter_that_is_drained_or_stopped_is_replaced() {
     settle().await;
     assert_eq!(setting.limiter().counts(), (4, 1));
     first.give_back(None);
-    // Those that ask again may come in another order, so each returns its permit at once.
+    // The repeated asks may come in another order, so each returns its permit at once.
     let again = askers.into_iter().map(|asker| tokio::spawn(async move { asker.await.map(|one| format!("{one:?}")) }));
     for asker in again.collect::<Vec<_>>() {
         assert_eq!(asker.await.unwrap().unwrap(), "Granted(Permit)");
@@ -269,10 +269,10 @@ async fn while_the_tree_is_down_asks_wait_for_the_next_tree() {
     setting.tree_ends().await;
     tokio::time::advance(secs(600)).await;
     settle().await;
-    assert!(askers.iter().all(|asker| !asker.is_finished()), "an issuer that said nothing throttles no one");
+    assert!(askers.iter().all(|asker| !asker.is_finished()), "without a Retry-After no ask is held");
     setting.tree_starts().await;
     first.give_back(None);
-    // They may come in another order, so each returns its permit at once.
+    // The asks may be granted in another order, so each returns its permit at once.
     let granted =
         askers.into_iter().map(|asker| tokio::spawn(async move { asker.await.map(|one| format!("{one:?}")) }));
     for permission in granted.collect::<Vec<_>>() {
@@ -290,11 +290,11 @@ async fn a_throttle_is_answered_while_the_tree_is_down() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_supervisor_that_starts_nothing_throttles_no_one() {
+async fn a_supervisor_that_starts_no_actor_holds_no_ask() {
     let setting = Setting::new(1).await;
     let stopped = setting.supervisor.borrow().clone().unwrap();
     stopped.stop_and_wait(None, None).await.unwrap();
-    // It has ended and is still found as the supervisor, first for a moment, then for ever.
+    // The supervisor has ended and is still found, first for a moment, and then for ever.
     let asker = setting.ask_later();
     tokio::time::advance(Duration::from_millis(15)).await;
     setting.tree_starts().await;
@@ -334,7 +334,7 @@ async fn one_issuer_is_not_held_back_by_another() {
     assert!(!format!("{:?}", setting.permits).contains("example"));
 }
 
-/// An issuer of its own for each number.
+/// A different issuer for each number.
 fn numbered(number: usize) -> Issuer {
     Issuer(format!("https://as-{number}.example.com"))
 }
@@ -348,7 +348,7 @@ impl Setting {
 }
 
 #[tokio::test(start_paused = true)]
-async fn issuers_that_are_asked_no_more_leave_nothing_behind() {
+async fn unused_issuers_leave_no_actor_and_no_limiter_behind() {
     const ISSUERS: usize = 2_000;
     let setting = Setting::new(1).await;
     let tasks = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
@@ -396,7 +396,7 @@ async fn an_actor_with_a_permit_out_or_with_a_request_does_not_end() {
     tokio::time::advance(secs(61)).await;
     settle().await;
     assert_eq!(setting.limiter().actor().unwrap().get_id(), actor);
-    // It counts from when the last permit came back.
+    // The idle time counts from the return of the last permit.
     second.give_back(None);
     settle().await;
     tokio::time::advance(secs(59)).await;
@@ -426,7 +426,7 @@ async fn askers_race_an_actor_that_ends() {
         let (one, other) = (setting.ask_later(), setting.ask_later());
         let Permission::Granted(permit) = one.await.unwrap() else { panic!("held") };
         settle().await;
-        assert_eq!(setting.limiter().counts(), (2, 1), "{yields} turns: one at a time");
+        assert_eq!(setting.limiter().counts(), (2, 1), "{yields} turns: one permit at a time");
         permit.give_back(None);
         let Permission::Granted(_second) = other.await.unwrap() else { panic!("held") };
         settle().await;
@@ -442,7 +442,7 @@ async fn only_the_current_actor_ends_and_only_while_nothing_is_asked_of_it() {
     // A request may come between an actor's decision to end and this call.
     assert!(!limiter.retire(1), "a permit is out");
     permit.give_back(None);
-    assert!(!limiter.retire(0), "it is an earlier one");
+    assert!(!limiter.retire(0), "incarnation 0 is an earlier one");
     assert!(limiter.actor().is_some());
     assert!(limiter.retire(1));
     assert!(limiter.actor().is_none());

@@ -1,4 +1,4 @@
-//! A slot without an actor. News of the store reach it, and it is removed if it holds nothing.
+//! Slots without an actor. The store's events reach them, and they are removed if they hold nothing.
 
 use super::{ActorSlot, Backlog, CALM, Slot};
 use crate::law::session::{SessionEvent, Standing};
@@ -17,11 +17,10 @@ impl Slot {
         is_sent
     }
 
-    /// Notes that no actor has processed an event of the store. The next actor is started for it if something here waits
-    /// for the store's news. Returns `true` if the supervisor must be asked for that actor.
+    /// Notes that no actor has processed an event of the store. The next actor is started for it if the session is kept
+    /// warm or its state is followed. Returns `true` if the supervisor must be asked for that actor.
     ///
-    /// Readers of the session's state wait for news, and so does a policy that keeps the session warm. Other sessions read
-    /// the record at their next request.
+    /// Any other session reads the record at its next request.
     pub(crate) fn misses_news(&self) -> bool {
         if !self.plan.is_kept_warm() && !self.is_watched() {
             return false;
@@ -46,16 +45,16 @@ impl Slot {
         self.cell.clear_lease(by);
     }
 
-    /// Whether this slot holds nothing that a new one would not hold, too, by what the store says. Only the directory
-    /// asks, which has the only reference.
+    /// Whether a new slot would hold everything that this one holds, as far as the store is known. Only the directory
+    /// calls this, while it has the only reference.
     ///
-    /// Such a slot has no actor, no work for one and no reader of its state. Its identity has no record and has never had
-    /// a token. `is_default` is whether the settings are those of the runtime. Settings of its own are kept until an actor
-    /// has found that the identity is not signed in.
+    /// Such a slot has no actor, no work for one and no reader of its state. Its identity has no record and has never
+    /// had a token. `is_default` states whether the settings are the runtime's. A slot with its own settings is kept
+    /// until an actor has found that the identity has never signed in.
     pub(crate) fn is_blank(&self, is_default: bool, now: ElapsedTime) -> bool {
         let is_quiet = {
             let state = self.state();
-            // The count of crashes matters while another one would be consecutive.
+            // The count of crashes matters as long as another crash would be consecutive.
             let is_calm = |backlog: &Backlog| backlog.crashes.0 == 0 || now.since(backlog.crashes.1) > CALM;
             matches!(state.actor_slot, ActorSlot::Empty)
                 && !state.has_work()
@@ -89,7 +88,7 @@ mod tests {
     fn a_slot_with_work_or_with_recent_crashes_is_not_blank() {
         let (slot, now) = (maker()(&identity(1)), ElapsedTime::from_millis(7));
         assert!(slot.is_blank(true, now));
-        assert!(!slot.is_blank(false, now), "its own settings are kept");
+        assert!(!slot.is_blank(false, now), "a slot with its own settings is kept");
         slot.put_issuers(Vec::new());
         assert!(!slot.is_blank(true, now));
         slot.take_issuers();
@@ -104,10 +103,10 @@ mod tests {
     #[test]
     fn news_that_an_ending_actor_missed_starts_the_next_one_if_the_state_is_followed() {
         let (slot, now) = (maker()(&identity(1)), ElapsedTime::from_millis(7));
-        // The next actor is started when the end of this one is known.
+        // The next actor is started when the supervisor learns of the end of this one.
         assert!(slot.wants_actor());
         assert!(!slot.misses_news());
-        assert!(!slot.detach(false), "nothing here waits for news");
+        assert!(!slot.detach(false), "no reader or policy waits for news");
         let (sender, reader) = watch::channel(SessionState::default());
         slot.watchers.set(sender).unwrap();
         assert!(slot.wants_actor());

@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 pub(super) struct Tasks<I, M, R> {
     /// The running tasks, with the channels to them. There is seldom more than one.
     running: Vec<(I, mpsc::UnboundedSender<M>)>,
-    /// Reports that no actor has taken yet. `None` means that the task is over.
+    /// Reports that no actor has taken yet. `None` means that the task has ended.
     reports: VecDeque<(I, Option<R>)>,
 }
 

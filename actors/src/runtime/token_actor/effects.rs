@@ -1,4 +1,4 @@
-//! How an actor carries out the effects of its session machine.
+//! Carries out the effects of an actor's session machine.
 
 use std::sync::Arc;
 
@@ -141,8 +141,8 @@ impl TokenState {
             self.slot.usage.begin(hit.lease.generation());
         }
         self.superseded = !self.slot.cell.publish(self.incarnation, published);
-        // Looked up after the write. A watch that began before the write is notified, and a later one reads the new
-        // state.
+        // The watchers are looked up after the write. A watch that began before the write is notified, and a later one
+        // reads the new state.
         if let Some(watchers) = self.slot.watchers.get().filter(|_| !self.superseded) {
             watchers.send_replace(SessionState::from(&**self.slot.cell.read()));
         }

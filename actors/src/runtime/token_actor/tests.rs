@@ -13,7 +13,7 @@ use crate::runtime::directory::tests::{NoSource, identity};
 use crate::runtime::plan::Settings;
 use crate::values::{BootId, DigestKey, WallTime};
 
-/// A clock that goes with tokio's.
+/// A clock that follows tokio's time.
 #[derive(Debug)]
 struct TokioClock(Instant);
 
@@ -24,7 +24,7 @@ impl Clock for TokioClock {
     }
 }
 
-/// Stands for the actor whose state a test has. Passes the numbers of the ticks on.
+/// Stands in for the actor whose state a test drives itself. Passes the numbers of the ticks on.
 #[derive(Debug)]
 struct Ticks(mpsc::UnboundedSender<u64>);
 
@@ -59,7 +59,7 @@ async fn actor() -> (AuthRuntime, TokenState, mpsc::UnboundedReceiver<u64>) {
     (runtime, TokenState::begin(myself, ActorArguments { core, slot }), ticks)
 }
 
-/// The tick may be in the mailbox when its timer is replaced, so that it comes though the timer was dropped.
+/// The tick may be in the mailbox already when its timer is replaced, so it may arrive although the timer was dropped.
 #[tokio::test(start_paused = true)]
 async fn a_tick_of_an_earlier_timer_changes_nothing() {
     let (_runtime, mut state, _ticks) = actor().await;
