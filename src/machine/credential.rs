@@ -8,7 +8,7 @@ use zeroize::{Zeroize, ZeroizeOnDrop};
 
 use crate::grant::time_until;
 
-/// A token with the time that is left of it, if that is known.
+/// A token with its remaining lifetime, if that is known.
 #[derive(Debug)]
 pub(super) struct Credential {
     pub(super) token: AccessToken,
@@ -36,8 +36,8 @@ struct Status {
     expiration: Option<String>,
 }
 
-/// Reads the token in `bytes`, which is a JSON object that has it, or the token alone. `None` if there is none that a request
-/// can carry.
+/// Reads the token in `bytes`, which contain a JSON object with the token, or only the token. Returns `None` if there is no
+/// token that a request can carry.
 pub(super) fn read(bytes: &[u8], now: Moment) -> Option<Credential> {
     let text = std::str::from_utf8(bytes).ok()?.trim();
     let credential = if text.starts_with('{') {

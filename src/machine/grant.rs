@@ -12,7 +12,7 @@ use crate::grant::{ID_JAG, Wanted, may_receive_secrets};
 use crate::issuers::Client;
 use crate::{LoginError, SourceName};
 
-/// How a session obtains its tokens without a login of a person at its server.
+/// The way in which a session obtains its tokens without a login of a person at its server.
 ///
 /// Plain data. [`plan`](Self::plan) is the form in which a session and its record carry it. `Debug` shows no credential.
 #[derive(Clone, PartialEq)]
@@ -58,8 +58,8 @@ impl MachineGrant {
         Self::of(Kind::JwtBearer(assertion), Client::public(""))
     }
 
-    /// A token exchange (RFC 8693) of `subject`, which is a token of this type. The session's token never outlives the
-    /// subject, where that names its end.
+    /// A token exchange (RFC 8693) of `subject`, which is a token of this type. If the expiry of the subject is known, the
+    /// session's token never outlives it.
     pub fn token_exchange(subject: SubjectToken, kind: TokenType) -> Self {
         Self::of(Kind::TokenExchange { subject: (subject, kind), actor: None, audience: None }, Client::public(""))
     }
@@ -80,14 +80,14 @@ impl MachineGrant {
         Self::of(Kind::Static(token.into()), Client::public(""))
     }
 
-    /// The same grant as this client, which authenticates in its own way. Default: the client that the grant was made with,
-    /// or none.
+    /// The same grant with this client, which authenticates by its own method. Default: the client that the grant was made
+    /// with, or none.
     #[must_use]
     pub fn client(self, client: Client) -> Self {
         Self { client: client.into(), ..self }
     }
 
-    /// The same grant, which asks for these scopes. Default: none, and the server decides.
+    /// The same grant, which asks for these scopes. Default: no scopes, so that the server decides.
     #[must_use]
     pub fn scopes(self, scopes: impl IntoIterator<Item = impl Into<String>>) -> Self {
         Self { scopes: Scopes::new(scopes), ..self }
@@ -103,8 +103,8 @@ impl MachineGrant {
         self
     }
 
-    /// The same exchange for this audience (RFC 8693 section 2.1). Default: none. Other grants have no audience. That of an
-    /// enterprise-managed authorization is always the server's issuer.
+    /// The same exchange for this audience (RFC 8693 section 2.1). Default: none. Other grants have no audience. An
+    /// enterprise-managed authorization always uses the server's issuer as its audience.
     #[must_use]
     pub fn audience(mut self, audience: impl Into<String>) -> Self {
         if let Kind::TokenExchange { audience: named, .. } = &mut self.kind {
@@ -113,8 +113,8 @@ impl MachineGrant {
         self
     }
 
-    /// The same grant at the authorization server `issuer`, whose tokens are requested at `token_endpoint`. Default: it is
-    /// discovered from the session's MCP server. A session that is with no MCP server needs it.
+    /// The same grant at the authorization server `issuer`, with token requests to `token_endpoint`. Default: the server is
+    /// discovered from the session's MCP server. A session without an MCP server needs this setting.
     ///
     /// # Errors
     ///
@@ -129,8 +129,9 @@ impl MachineGrant {
         Ok(Self { server: Some(server), ..self })
     }
 
-    /// The same grant for the authorization server `issuer` alone, which is discovered. A client belongs to one issuer (law 23),
-    /// and its credentials go to no other one that the MCP server may list later. Default: the one that is discovered first.
+    /// The same grant for the authorization server `issuer` only, whose metadata is discovered. A client belongs to one issuer
+    /// (law 23), so its credentials never go to another issuer that the MCP server lists later. Default: the first issuer that
+    /// is discovered.
     #[must_use]
     pub fn issuer(self, issuer: impl Into<String>) -> Self {
         Self { issuer: Some(issuer.into()), ..self }
@@ -143,15 +144,15 @@ impl MachineGrant {
         Self { sends_resource: false, ..self }
     }
 
-    /// The same grant with a further parameter of its token request. It never replaces one that the request has itself.
-    /// Entra ID takes `requested_token_use=on_behalf_of` in a JWT bearer grant. Default: none.
+    /// The same grant with a further parameter of its token request. It never replaces a parameter of the request itself. For
+    /// example, Entra ID wants `requested_token_use=on_behalf_of` in a JWT bearer grant. Default: none.
     #[must_use]
     pub fn parameter(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.parameters.push((name.into(), value.into()));
         self
     }
 
-    /// The parameters of the exchange for an ID-JAG for the server of `binding`, beside the subject.
+    /// The parameters of the exchange for an ID-JAG for the server of `binding`, without those of the subject.
     pub(super) fn id_jag(&self, binding: &Binding) -> Wanted {
         let mut wanted = vec![("requested_token_type", ID_JAG.to_owned()), ("audience", binding.issuer.0.clone())];
         wanted.extend(binding.resource.clone().map(|resource| ("resource", resource)));
@@ -164,9 +165,9 @@ impl MachineGrant {
         Some(self.scopes.iter().collect::<Vec<_>>().join(" ")).filter(|scope| !scope.is_empty())
     }
 
-    /// The same grant, whose tokens are bound to a key of the session (DPoP, RFC 9449). The key is made and stored by
-    /// [`sign_in_as`](crate::AuthSession::sign_in_as), so a session that was never signed in by it gets no token. A grant without
-    /// an authorization server is not bound. Default: bearer tokens. Needs the feature `dpop`.
+    /// The same grant, whose tokens are bound to a key of the session (DPoP, RFC 9449).
+    /// [`sign_in_as`](crate::AuthSession::sign_in_as) makes and stores the key, so a session that never called it gets no
+    /// token. A grant without an authorization server is not bound. Default: bearer tokens. Needs the feature `dpop`.
     #[must_use]
     pub fn dpop(self) -> Self {
         Self { binds: self.kind.has_server(), ..self }

@@ -16,22 +16,22 @@ use super::judge;
 use super::names::idp_refresh_token;
 use crate::grant::{Errands, Wanted};
 
-/// How long a request waits for the token of another session.
+/// The time-out for the token of another session.
 const TIMEOUT: Duration = Duration::from_secs(180);
 
-/// The lifetime that the token of another session must have, so that it is good when it arrives.
+/// The minimum lifetime of another session's token, so that it is still valid when the server reads it.
 const MARGIN: Duration = Duration::from_secs(10);
 
-/// The way from a source to the sessions of its runtime, which is built after the source.
+/// Gives a source access to the sessions of its runtime, which is built after the source.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct RuntimeLink(Arc<OnceLock<WeakRuntime>>);
 
-/// A thing of another session that a request begins with.
+/// The credential that a request gets from another session.
 #[derive(Clone, Debug)]
 pub(super) enum Drawn {
-    /// Its token, with the client and the endpoint of that session's server.
+    /// The token of that session, with the client and the endpoint of its server.
     Token(Box<Token>),
-    /// An assertion that was made for this request. It is used once.
+    /// An assertion that was made for this request, for one use.
     Assertion(AccessToken),
 }
 
@@ -42,21 +42,21 @@ pub(super) struct Token {
     pub(super) server: Option<(Binding, RenewalPlan)>,
 }
 
-/// The tokens of other sessions that requests were prepared with.
+/// The credentials of other sessions with which requests were prepared.
 #[derive(Debug)]
 pub(super) struct OtherSessions {
     link: RuntimeLink,
     store: Arc<dyn TokenStore>,
     errands: Arc<Errands>,
-    /// The words of refusals.
+    /// Decides what the error codes of refusals mean.
     profile: Profile,
-    /// By the session that a request is for.
+    /// The credentials, by the session for which the request is made.
     drawn: Mutex<BTreeMap<ServerIdentity, Result<Drawn, Trouble>>>,
 }
 
-/// The failure of a request that begins with the token of a session that has none.
+/// The failure of a request that needs the token of another session, which has none.
 fn trouble(error: &TokenError) -> Trouble {
-    // A login there helps, and none at the session's own server.
+    // A login of the other session helps, and a login at the session's own server does not.
     let reason = if error.is_login_required() { Reason::SignOnRequired } else { error.reason() };
     Trouble { reason, retry_after: error.retry_after() }
 }
@@ -64,7 +64,7 @@ fn trouble(error: &TokenError) -> Trouble {
 impl RuntimeLink {
     /// Joins the source to its runtime.
     pub(crate) fn join(&self, runtime: &AuthRuntime) {
-        // A runtime that is started again is the same one.
+        // The runtime may be joined again, and is then the same one.
         drop(self.0.set(runtime.downgrade()));
     }
 
@@ -110,14 +110,14 @@ impl OtherSessions {
     ///
     /// # Errors
     ///
-    /// The reason why there will be no better one.
+    /// The reason why the session will get no better token.
     pub(super) async fn refused(&self, other: &ServerIdentity, lease: &Lease) -> Result<(), Trouble> {
         let runtime = self.link.runtime().ok_or(Trouble::new(Reason::Aborted))?;
         let session = runtime.session(SessionSpec::new(other.clone()));
         let operation = OperationKey::of("token_exchange");
         match session.invalidate(lease, operation, ChallengeKey::default()).await {
             Ok(()) => Ok(()),
-            // Even a new token did not help.
+            // The server has refused new tokens, too.
             Err(error) if error.reason() == Reason::ResourceRefuses => Err(Trouble::new(Reason::SignOnRequired)),
             Err(error) => Err(Trouble { reason: error.reason(), retry_after: error.retry_after() }),
         }
@@ -150,13 +150,13 @@ impl OtherSessions {
         Ok(Drawn::Token(Box::new(Token { lease, server })))
     }
 
-    /// Has the refresh token of `session` exchanged by one of its flights. Each flight makes one exchange, so callers may wait for
-    /// several.
+    /// Waits until a flight of `session` has exchanged its refresh token. Each flight makes one exchange, so a caller may wait
+    /// for several flights.
     async fn exchange(&self, session: &AuthSession, wanted: Wanted) -> Result<AccessToken, Trouble> {
         let mut reply = self.errands.put(session.identity(), wanted);
         loop {
             let options = TokenOptions { timeout: TIMEOUT, force: true, ..TokenOptions::default() };
-            // A flight that was begun for another caller may have made the exchange already.
+            // A flight that began for another caller may have made this exchange already.
             let flown = tokio::select! {
                 biased;
                 exchanged = &mut reply => {

@@ -1,4 +1,4 @@
-//! The page that a person has to open before a grant brings tokens, as a token endpoint names it (`interaction_required`).
+//! The page that a person has to open before the token endpoint issues tokens (`interaction_required`).
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -15,10 +15,10 @@ use crate::http::Body;
 /// The maximum length of the address, in bytes.
 const MAX_URL: usize = 2 * 1024;
 
-/// How many sessions' pages are remembered. A forgotten one is named by the next answer.
+/// The maximum number of sessions whose pages are remembered. The next answer of the server names a forgotten page again.
 const MAX_SESSIONS: usize = 1024;
 
-/// The members of an error in which servers name the page. No specification has one.
+/// The members of an error in which servers name the page. No specification defines such a member.
 #[derive(Deserialize)]
 struct Named {
     interaction_uri: Option<String>,
@@ -31,7 +31,7 @@ struct Named {
     authorization_url_in_camel_case: Option<String>,
 }
 
-/// The pages of sessions whose last token request was refused with one.
+/// The pages of the sessions whose last token request was refused with a page.
 #[derive(Debug, Default)]
 pub(super) struct Interactions(Mutex<BTreeMap<ServerIdentity, Arc<LoginUrl>>>);
 
@@ -62,8 +62,8 @@ impl Interactions {
     }
 }
 
-/// The page that an answer names, if it wants a person. It is an exact `https` URL in printable ASCII, because a terminal acts on
-/// other characters.
+/// The page that an answer names, if the server wants a person to act. The page must be an exact `https` URL in printable
+/// ASCII, because a terminal acts on other characters.
 fn page(answer: &http::Response<Body>) -> Option<LoginUrl> {
     let Evidence::Refused(refused) = answer_for(&Profile::default(), answer, Moment::default(), Moment::default().wall)
     else {

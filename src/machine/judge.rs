@@ -1,4 +1,4 @@
-//! The meaning of a token endpoint's answers where nothing is spent and no person signs in.
+//! The meaning of a token endpoint's answers for grants that spend nothing and need no login.
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -35,8 +35,8 @@ pub(super) fn unanswered(error: HttpError) -> Evidence {
     }
 }
 
-/// Reads the answer of a token endpoint. `asked` is the time at which the request began, and `now` the present. The tokens of a
-/// grant that `is_bound` to a key are bound to it.
+/// Reads the answer of a token endpoint. `asked` is the moment at which the request began, and `now` is the present.
+/// `is_bound` states whether the grant's tokens are bound to a key.
 ///
 /// # Errors
 ///
@@ -65,7 +65,7 @@ pub(super) fn tokens(
     }
 }
 
-/// Reads the answer to an exchange for a token of this type (RFC 8693 section 2.2.1), which is none for a resource.
+/// Reads the answer to an exchange for a token of this type (RFC 8693 section 2.2.1), which is not meant for a resource.
 ///
 /// # Errors
 ///
@@ -104,7 +104,7 @@ pub(super) fn is_grant(profile: &Profile, answer: &Response<Body>) -> bool {
     }
 }
 
-/// The evidence for a refusal. No login of a person at this server helps against it, so none is asked for.
+/// The evidence for a refusal. A login of a person at this server would not help, so the evidence never asks for one.
 pub(super) fn refusal(profile: &Profile, refused: Refused) -> Evidence {
     let word = refused.error.as_deref().unwrap_or_default();
     let is_one_of = |words: &[String]| words.iter().any(|known| known == word);
@@ -118,12 +118,12 @@ pub(super) fn refusal(profile: &Profile, refused: Refused) -> Evidence {
         }
         _ => {}
     }
-    // A code that is not known may repeat a secret of the request.
+    // An unknown code is dropped, because it may repeat a secret of the request.
     Evidence::Refused(Refused { error: refused.error.filter(|word| profile.knows(word)), ..refused })
 }
 
-/// The evidence of a request to a server that is not the session's own. A throttle of that server is none of the session's
-/// server, so it pauses this session alone.
+/// The evidence of a request to another server than the session's own. A throttle of that server does not concern the issuer
+/// of the session, so it pauses only this session.
 pub(super) fn elsewhere(evidence: Evidence) -> Evidence {
     match evidence {
         Evidence::Refused(refused) => {

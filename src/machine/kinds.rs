@@ -6,7 +6,7 @@ use super::command::ExecCommand;
 use super::names;
 use super::subject::{SubjectToken, TokenType};
 
-/// A grant, with the things that it alone has.
+/// The kind of a grant, with its own data.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Kind {
     ClientCredentials,
@@ -35,7 +35,7 @@ impl Kind {
         })
     }
 
-    /// The session whose token the grant begins with, if it is another session's.
+    /// The other session whose token the grant uses, if it uses one.
     pub(super) fn other_session(&self) -> Option<&ServerIdentity> {
         match self {
             Self::Enterprise { idp } => Some(idp),

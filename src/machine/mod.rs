@@ -21,33 +21,33 @@
 //! # }
 //! ```
 //!
-//! Such a request spends nothing, so it is repeated without harm (law 10). All other laws hold as for a refresh. One request
-//! is in flight for a session, all callers share its result, and it outlives them.
+//! Such a request spends nothing, so it can be repeated without harm (law 10). All other laws hold as for a refresh. One
+//! request is in flight for a session, all callers share its result, and it outlives them.
 //!
 //! # The record decides
 //!
-//! The plan of a handle holds while the session has no record. After that the record's own plan does. New credentials for
-//! a session are stored with [`AuthSession::configure`](crate::AuthSession::configure), and a session that was logged out
-//! begins again with [`AuthSession::sign_in_as`](crate::AuthSession::sign_in_as).
+//! The plan of the session's handle is used only while the session has no record. After that the plan in the record is used.
+//! [`AuthSession::configure`](crate::AuthSession::configure) stores new credentials for a session, and
+//! [`AuthSession::sign_in_as`](crate::AuthSession::sign_in_as) begins a session that was logged out again.
 //!
 //! # Enterprise-managed authorization
 //!
-//! The session at the identity provider is an identity of its own ([`SessionSpec::idp`](crate::SessionSpec::idp)), and its
-//! lease is the ID token. Any number of MCP servers' sessions draw from it. When a server's token is over, the ID token is
-//! exchanged for an ID-JAG that is used once (RFC 8693), which the server's authorization server takes for an access token
-//! (RFC 7523). When the ID token is over, the session at the identity provider refreshes it once for all. When that is not
+//! The session at the identity provider is a separate identity ([`SessionSpec::idp`](crate::SessionSpec::idp)), and its
+//! lease is the ID token. The sessions of any number of MCP servers use it. When a server's token expires, the ID token is
+//! exchanged for an ID-JAG for one use (RFC 8693), and the server's authorization server issues an access token for that
+//! (RFC 7523). When the ID token expires, the session at the identity provider refreshes it once for all. If that is not
 //! possible, callers get [`SignOnRequired`](crate::Reason::SignOnRequired). If the organisation denies the access, they get
 //! [`PolicyDenied`](crate::Reason::PolicyDenied). Neither opens a browser.
 //!
 //! Some identity providers take their refresh token as the subject of the exchange
 //! ([`IssuerSettings::identity_provider_without_id_token`](crate::issuers::IssuerSettings::identity_provider_without_id_token)).
-//! Each exchange then spends it, one after another, under the laws of a refresh.
+//! Each exchange then spends the refresh token. Exchanges run one after another, under the laws of a refresh.
 //!
 //! # Interaction
 //!
-//! A token endpoint may want a person first (`interaction_required`), such as Entra ID's for an on-behalf-of grant. Callers then
-//! get [`SignOnRequired`](crate::Reason::SignOnRequired), with the page to open if the answer names one
-//! ([`TokenError::interaction_url`](crate::TokenError::interaction_url)). The next request is made by a caller that asks again.
+//! A token endpoint may require that a person acts first (`interaction_required`), such as Entra ID's for an on-behalf-of
+//! grant. Callers then get [`SignOnRequired`](crate::Reason::SignOnRequired), with the page to open if the answer names one
+//! ([`TokenError::interaction_url`](crate::TokenError::interaction_url)). The next request is sent when a caller asks again.
 
 mod command;
 mod credential;

@@ -34,7 +34,7 @@ pub(crate) fn idp_refresh_token() -> SourceName {
 }
 
 pub(super) fn name(name: &'static str) -> SourceName {
-    // A test checks that all are names.
+    // A test checks that all names are valid.
     SourceName::new(Cow::Borrowed(name)).unwrap_or_default()
 }
 

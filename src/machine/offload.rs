@@ -1,4 +1,4 @@
-//! Work that blocks, on a thread of its own.
+//! Blocking work, on a separate thread.
 
 use std::fs;
 use std::io::Read as _;
@@ -7,14 +7,14 @@ use std::thread;
 use tokio::sync::oneshot;
 use zeroize::Zeroizing;
 
-/// Runs `work` on a thread of its own and returns its result. `None` if no thread can be had, or if the work panicked. Dropping
-/// the future leaves the thread to itself.
+/// Runs `work` on a separate thread and returns its result, or `None` if no thread can be started or the work panicked. If the
+/// future is dropped, the work goes on.
 pub(super) async fn run<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
     let (sender, receiver) = oneshot::channel();
     let thread = thread::Builder::new().name("tokenkeeper-token".to_owned());
     #[expect(clippy::disallowed_methods, reason = "blocking work, whose future owns it and waits for it")]
     let spawned = thread.spawn(move || {
-        // The receiver may be gone.
+        // The caller may have dropped the receiver.
         drop(sender.send(work()));
     });
     spawned.ok()?;

@@ -19,7 +19,7 @@ use crate::{RenewalPlan, Spending};
 /// The version of the form. A source does not read another one.
 const VERSION: u32 = 1;
 
-/// A grant in its stored form. Secrets are in Base64, because a reader of JSON copies a text with an escape.
+/// A grant in its stored form. Secrets are in Base64, because a JSON reader makes an extra copy of a text with an escape.
 #[derive(Serialize, Deserialize, Zeroize, ZeroizeOnDrop)]
 #[serde(deny_unknown_fields)]
 struct Sealed {
@@ -32,7 +32,7 @@ struct Sealed {
     issuer: Option<String>,
     sends_resource: bool,
     parameters: Vec<(String, String)>,
-    /// Absent where it is false, as in the settings of a program that knows nothing of keys.
+    /// Not written if it is false, so that versions without keys can read the settings.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     dpop: bool,
 }
@@ -81,7 +81,7 @@ struct SealedClient {
 }
 
 impl MachineGrant {
-    /// The plan of a session whose tokens are obtained like this, for [`SessionSpec::renewal`](crate::SessionSpec::renewal)
+    /// The plan of a session whose tokens are obtained by this grant, for [`SessionSpec::renewal`](crate::SessionSpec::renewal)
     /// and [`AuthSession::configure`](crate::AuthSession::configure). It contains the credentials.
     pub fn plan(&self) -> RenewalPlan {
         RenewalPlan {

@@ -31,7 +31,7 @@ mod exchange;
 /// The parameters of a token request.
 type Parameters<'a> = Vec<(&'a str, &'a str)>;
 
-/// Carries out every grant of [`MachineGrant`]. One source serves all sessions of a runtime.
+/// The source of every [`MachineGrant`]. One source serves all sessions of a runtime.
 #[derive(Debug)]
 pub(crate) struct MachineSource {
     http: Arc<dyn HttpClient>,
@@ -42,7 +42,7 @@ pub(crate) struct MachineSource {
     refresh: RefreshGrant,
     store: Arc<dyn TokenStore>,
     others: OtherSessions,
-    /// The servers that were found for sessions without a record, with the plans that they were found for.
+    /// The servers that were discovered for sessions without a record, each with the plan for which it was discovered.
     found: Mutex<BTreeMap<ServerIdentity, (RenewalPlan, Binding)>>,
     interactions: Interactions,
 }
@@ -62,7 +62,7 @@ pub(crate) struct Parts {
 
 /// One request at a token endpoint.
 struct Ask<'a> {
-    /// The session that the request is for.
+    /// The session for which the request is made.
     identity: &'a ServerIdentity,
     binding: &'a Binding,
     client: &'a Client,
@@ -106,7 +106,7 @@ impl MachineSource {
         let named =
             |issuer: &str, token_endpoint: &str, revocation: Option<String>, resource: Option<String>| Binding {
                 issuer: Issuer(issuer.to_owned()),
-                // The settings have its secret.
+                // The secret is in the settings.
                 client: Client { secret: None, ..grant.client.clone() },
                 token_endpoint: token_endpoint.to_owned(),
                 revocation_endpoint: revocation,
@@ -130,7 +130,7 @@ impl MachineSource {
         Ok(named(&found.server.issuer, &found.server.token_endpoint, found.server.revocation_endpoint, Some(published)))
     }
 
-    /// The binding of a session without a record. It is found once.
+    /// The binding of a session without a record. Its server is discovered once.
     async fn found(
         &self,
         identity: &ServerIdentity,
@@ -171,7 +171,7 @@ impl MachineSource {
         let asked = self.clock.now();
         let (binding, departure) = match &request.grant {
             Some(kept) => (kept.binding.clone(), Departure::by(Arc::clone(&self.clock), request.not_after)),
-            // The discovery takes its time, and nothing is spent by a request that leaves late.
+            // The discovery takes a while. A request that leaves late spends nothing, so it has no deadline for leaving.
             None => {
                 let found = self.found(identity, &request.renewal, &grant, Freshness::Cached).await;
                 (found.map_err(|unbound| unavailable(unbound.reason()))?, Departure::at_any_time())
@@ -239,10 +239,10 @@ impl MachineSource {
     }
 }
 
-/// Why a session has no authorization server.
+/// The reason why a session has no authorization server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Unbound {
-    /// The session is with no MCP server, and the grant names no authorization server.
+    /// The session has no MCP server, and the grant names no authorization server.
     NoServer,
     /// The discovery has failed.
     Discovery(DiscoveryError),
@@ -268,7 +268,7 @@ impl From<Unbound> for LoginError {
     }
 }
 
-/// The tokens of a source that gives one as it is.
+/// The tokens of a grant whose credential is used unchanged as the access token.
 fn of_credential(credential: Credential, asked: Moment) -> Box<Tokens> {
     Box::new(Tokens {
         access: credential.token,
@@ -287,12 +287,12 @@ impl TokenSource for MachineSource {
         Spending::Repeatable
     }
 
-    /// Discovers the authorization server of a session without a record, and obtains the token of another session where the
-    /// grant begins with it.
+    /// Discovers the authorization server of a session without a record, and obtains the token of another session if the grant
+    /// needs it.
     async fn prepare(&self, identity: &ServerIdentity, plan: &RenewalPlan, issuer: Option<&Issuer>) {
         let Some(grant) = plan.settings.as_ref().and_then(sealed::open) else { return };
         if issuer.is_none() && grant.kind.has_server() && grant.server.is_none() {
-            // The request reports a failure, which is remembered until then.
+            // A failure is remembered, and the request reports it.
             drop(self.found(identity, plan, &grant, Freshness::RetryFailure).await);
         }
         if let Some(other) = grant.kind.other_session() {

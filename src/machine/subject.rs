@@ -1,5 +1,5 @@
-//! The tokens that a grant begins with. These are the assertion of a JWT bearer grant, and the subject and the actor of an
-//! exchange.
+//! The tokens that a grant presents to get others. These are the assertion of a JWT bearer grant, and the subject and the actor
+//! of an exchange.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -15,8 +15,8 @@ use crate::grant::jwt_lifetime;
 /// The maximum length of a token file, in bytes.
 const MAX_FILE: u64 = 64 * 1024;
 
-/// The place of a token that a grant begins with. It is read for each token request, so that a token that was replaced there
-/// is used from the next request on.
+/// The place of a token that a grant presents. It is read for each token request, so a token that was replaced there is used
+/// from the next request on.
 #[derive(Clone, PartialEq)]
 pub struct SubjectToken(pub(super) From);
 
@@ -49,7 +49,7 @@ impl SubjectToken {
         Self(From::Session(identity))
     }
 
-    /// This token. The record keeps it.
+    /// This token, which is stored in the record.
     pub fn fixed(token: impl Into<AccessToken>) -> Self {
         Self(From::Fixed(token.into()))
     }
@@ -70,7 +70,7 @@ impl SubjectToken {
         }
     }
 
-    /// Reads the token. `None` if there is none, or if another session has it.
+    /// Reads the token. Returns `None` if there is no token, or if it is that of another session.
     pub(super) async fn read(&self, now: Moment, timeout: Duration) -> Option<Credential> {
         let credential = match &self.0 {
             From::Session(_) => None,

@@ -1,11 +1,11 @@
-//! The reasons for which a request has no proof that a server accepts.
+//! The errors of requests without a proof that the server accepts.
 
 use std::fmt;
 
 use tokenkeeper_actors::values::WallTime;
 
-/// A difference between clocks that is not worth a correction, in seconds. `Date` has whole seconds, and an answer takes its
-/// time.
+/// The largest difference between clocks that is not corrected, in seconds. `Date` has whole seconds, and an answer needs time
+/// to arrive.
 const TOLERANCE: i64 = 5;
 
 /// The reason why a request whose token is bound to a key (DPoP, RFC 9449) has no proof that the server accepts. The token is
@@ -27,7 +27,7 @@ pub enum ProofError {
         "the session's token is bound to a key (DPoP) that other programs do not get: send requests through this one"
     )]
     KeyKept,
-    /// The server refused the proof, and refused it once more after a correction.
+    /// The server refused the proof, and also a corrected one.
     #[error("the server refuses the session's proof of possession (DPoP){}", advice(*.skew))]
     Refused {
         /// How far the server's clock is from this machine's, if it differs.
@@ -54,7 +54,7 @@ impl ClockSkew {
         (difference.saturating_abs() > TOLERANCE).then_some(Self(difference))
     }
 
-    /// Whether proofs that are dated by one are not accepted by the other.
+    /// Whether the two differences are so far apart that a proof dated by one may be refused by a server with the other.
     pub(super) fn differ(one: Option<Self>, other: Option<Self>) -> bool {
         let seconds = |skew: Option<Self>| skew.map_or(0, Self::seconds);
         seconds(one).saturating_sub(seconds(other)).saturating_abs() > TOLERANCE

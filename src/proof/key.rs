@@ -8,7 +8,7 @@ pub(super) struct Claims<'a> {
     pub(super) htm: &'a str,
     pub(super) htu: &'a str,
     pub(super) iat: u64,
-    /// The token whose digest the proof has.
+    /// The token whose digest the proof contains.
     pub(super) ath: Option<&'a AccessToken>,
     pub(super) nonce: Option<&'a str>,
 }
@@ -60,7 +60,7 @@ mod signing {
 
     use super::{Claims, DpopKey};
 
-    /// How often a key is drawn anew. Of 2^32 draws one is no key on the curve.
+    /// The maximum number of draws. One draw in 2^32 gives a number that is no key of the curve.
     const MAX_DRAWS: u32 = 8;
 
     /// A key that proofs are signed with, on the curve P-256. `Debug` shows no part of it.

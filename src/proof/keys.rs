@@ -1,4 +1,4 @@
-//! The opened keys of sessions, so that a proof costs no reading of its key.
+//! The opened keys of sessions, so that a key is not parsed again for each proof.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -10,10 +10,10 @@ use tokenkeeper_actors::values::DpopKey;
 
 use super::ProofKey;
 
-/// How many keys are kept. A forgotten one is opened again.
+/// The maximum number of keys that are kept. A forgotten key is opened again.
 const MAX_KEYS: usize = 1024;
 
-/// The opened keys, by digests of their stored forms that mean nothing outside of this process.
+/// The opened keys, by salted digests of their stored forms. The salt is that of this process.
 pub(super) struct OpenKeys {
     salt: [u8; 16],
     opened: Mutex<BTreeMap<[u8; 32], Arc<ProofKey>>>,

@@ -40,15 +40,15 @@ pub(crate) const PROOF: HeaderName = HeaderName::from_static("dpop");
 /// The error code of a server that wants a nonce (sections 8 and 9).
 pub(crate) const WANTS_NONCE: &str = "use_dpop_nonce";
 
-/// The error code of a server that does not accept a proof (section 5 and section 7.1).
+/// The error code of a server that refuses a proof (section 5 and section 7.1).
 pub(crate) const PROOF_REFUSED: &str = "invalid_dpop_proof";
 
-/// How many servers are remembered. A forgotten one costs one more challenge.
+/// The maximum number of servers that are remembered. A forgotten server costs one more challenge.
 const MAX_PARTIES: usize = 1024;
 
 /// Makes the proofs of a runtime, and remembers the nonces and the clocks of servers. Clones share them.
 ///
-/// Nothing of it is stored. A process that starts anew asks for nonces again.
+/// The nonces and the clocks are not stored. A new process gets nonces again.
 #[derive(Clone)]
 pub(crate) struct Proofs(Arc<Shared>);
 
@@ -67,7 +67,7 @@ pub(crate) struct Proven<'a> {
     pub(crate) target: &'a HtTarget,
     /// The access token that the request carries.
     pub(crate) token: Option<&'a AccessToken>,
-    /// The nonce of a challenge to this very request. Otherwise the latest one of the server is used.
+    /// The nonce of a challenge to this request. Without one, the latest nonce of the server is used.
     pub(crate) nonce: Option<&'a Nonce>,
 }
 
@@ -77,8 +77,8 @@ impl Proofs {
         Self(Arc::new(Shared { clock, entropy, keys, known: Mutex::default() }))
     }
 
-    /// The proof for one send of a request, with an identifier of its own. `None` for a claim that has no JSON form, which no
-    /// request has.
+    /// The proof for one send of a request, with a new identifier. `None` if the claims have no JSON form, which does not
+    /// occur.
     pub(crate) fn proof(&self, key: &ProofKey, proven: Proven<'_>) -> Option<HeaderValue> {
         let Proven { role, method, target, token, nonce } = proven;
         let known = self.known().get(&target.party(role)).cloned().unwrap_or_default();
@@ -122,9 +122,8 @@ impl Proofs {
         Some(nonce)
     }
 
-    /// Compares the clock of this machine with the `Date` of an answer that was made for this request, and not kept by a
-    /// cache. Later proofs for this server are dated by its clock. Returns whether they will be dated otherwise than the last
-    /// one.
+    /// Compares the clock of this machine with the `Date` of an answer. The caller makes sure that the answer does not come
+    /// from a cache. Later proofs for this server are dated by its clock. Returns whether this changes their date noticeably.
     pub(crate) fn heard_date(&self, role: Role, target: &HtTarget, headers: &HeaderMap) -> bool {
         let Some(theirs) = server_time(headers) else { return false };
         let skew = ClockSkew::between(self.0.clock.now().wall, theirs);
@@ -139,17 +138,17 @@ impl Proofs {
         changes
     }
 
-    /// How far the server's clock was from this machine's when it last answered.
+    /// The difference between the server's clock and this machine's at the server's last answer.
     pub(crate) fn skew(&self, role: Role, target: &HtTarget) -> Option<ClockSkew> {
         self.known().get(&target.party(role)).and_then(|known| known.skew)
     }
 
-    /// How many nonces the server has sent.
+    /// The number of nonces that the server has sent.
     pub(crate) fn nonces_heard(&self, role: Role, target: &HtTarget) -> u64 {
         self.known().get(&target.party(role)).map_or(0, |known| known.heard)
     }
 
-    /// Waits until no other call asks this resource for a nonce.
+    /// Waits until no other call is asking this resource for a nonce. No other call asks while the guard is held.
     pub(crate) async fn asking(&self, target: &HtTarget) -> OwnedMutexGuard<()> {
         let mut asking = Arc::default();
         self.change(Role::Resource, target, |known| asking = Arc::clone(&known.asking));

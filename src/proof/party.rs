@@ -1,4 +1,4 @@
-//! The servers that check proofs, and the things that are known of each.
+//! The servers that check proofs, with the nonce and the clock of each.
 
 use std::sync::Arc;
 
@@ -13,30 +13,30 @@ const NONCE: &str = "dpop-nonce";
 /// The maximum length of a nonce, in bytes.
 const MAX_NONCE: usize = 2 * 1024;
 
-/// The part that a server plays. An authorization server and a resource at one origin have nonces of their own.
+/// The role of a server. An authorization server and a resource at one origin have separate nonces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Role {
     Authorization,
     Resource,
 }
 
-/// A server in one of its parts.
+/// A server in one of its roles.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Party {
     role: Role,
     origin: String,
 }
 
-/// The things that are known of a server.
+/// The facts that are known about a server.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Known {
     /// The latest nonce.
     pub(super) nonce: Option<Nonce>,
-    /// How many nonces it has sent.
+    /// The number of nonces that the server has sent.
     pub(super) heard: u64,
-    /// How far its clock is from this machine's, if that is worth a correction.
+    /// The difference between its clock and this machine's, if it is large enough for a correction.
     pub(super) skew: Option<ClockSkew>,
-    /// Held by the call that asks the server for its nonce, so that one asks for all.
+    /// Held by the call that asks the server for a nonce, so that one call asks for all.
     pub(super) asking: Arc<tokio::sync::Mutex<()>>,
 }
 
@@ -45,7 +45,7 @@ pub(super) struct Known {
 pub(crate) struct Nonce(String);
 
 impl Nonce {
-    /// The nonce of an answer, if it is made of the characters of one (section 8.1).
+    /// The nonce of an answer, if it consists of the characters that a nonce may have (section 8.1).
     pub(super) fn of(headers: &HeaderMap) -> Option<Self> {
         let text = headers.get(NONCE)?.to_str().ok()?.trim();
         let is_one = (1..=MAX_NONCE).contains(&text.len())
@@ -74,7 +74,7 @@ impl HtTarget {
         url.set_fragment(None);
         let origin = url.origin().ascii_serialization();
         let htu = String::from(url);
-        // A URL with a user name has another beginning. No token goes to one.
+        // A URL with a user name does not begin with its origin. No token is sent to such a URL.
         htu.starts_with(&origin).then_some(Self { htu, origin: origin.len() })
     }
 

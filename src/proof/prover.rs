@@ -14,13 +14,13 @@ use crate::{Lease, TokenKind};
 /// The time-out of a request that asks for a nonce.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The maximum length of the answer to it. Its headers alone are read.
+/// The maximum length of the answer to that request, of which only the headers are used.
 const MAX_ANSWER: usize = 64 * 1024;
 
-/// A message that changes nothing, if the server should answer it.
+/// A message that changes nothing even if the server processes it.
 const PING: &str = r#"{"jsonrpc":"2.0","id":1,"method":"ping"}"#;
 
-/// Makes the proofs of requests to resources, and asks these for nonces.
+/// Makes the proofs of requests to resources, and asks the resources for nonces.
 #[derive(Clone, Debug)]
 pub(crate) struct Prover {
     pub(crate) proofs: Proofs,
@@ -35,7 +35,7 @@ pub(crate) struct BoundLease {
     lease: Lease,
     target: HtTarget,
     method: Method,
-    /// The nonce of a challenge to this very request.
+    /// The nonce of a challenge to this request.
     nonce: Option<Nonce>,
 }
 
@@ -64,8 +64,9 @@ impl Prover {
         Ok(Some(BoundLease { proofs, key, lease, target: target.clone(), method: method.clone(), nonce }))
     }
 
-    /// Asks the resource for a nonce, for a client that does not show the headers of answers. `seen` nonces had come before
-    /// the challenge. Another call may have heard a newer one since. Returns whether there is one.
+    /// Asks the resource for a nonce, for a client that does not expose the headers of answers. `seen` is the number of nonces
+    /// that had arrived before the challenge. If another call has received a newer one since, nothing is sent. Returns whether
+    /// there is a newer nonce.
     pub(crate) async fn ask(&self, bound: &BoundLease, seen: u64) -> bool {
         let _asking = self.proofs.asking(&bound.target).await;
         let heard = || self.proofs.nonces_heard(Role::Resource, &bound.target);
@@ -90,7 +91,8 @@ impl Prover {
 }
 
 impl BoundLease {
-    /// Puts the token and a new proof into a request's headers (RFC 9449 section 7.1). Without a proof, neither.
+    /// Puts the token and a new proof into a request's headers (RFC 9449 section 7.1). If no proof can be made, both are
+    /// removed.
     pub(crate) fn apply(&self, headers: &mut HeaderMap) {
         let token = self.lease.token();
         let proven = Proven {
@@ -116,16 +118,16 @@ impl BoundLease {
         }
     }
 
-    /// Learns from the headers of an answer to the request. Returns its nonce.
+    /// Remembers the nonce and the clock in the headers of an answer to the request. Returns the nonce.
     pub(crate) fn heard(&self, status: StatusCode, headers: &HeaderMap) -> Option<Nonce> {
-        // Other answers may come from a cache, with the time at which they were put there.
+        // Other answers may come from a cache, with an old `Date`.
         if status == StatusCode::UNAUTHORIZED {
             self.proofs.heard_date(Role::Resource, &self.target, headers);
         }
         self.proofs.heard_nonce(Role::Resource, &self.target, headers)
     }
 
-    /// How many nonces the resource has sent.
+    /// The number of nonces that the resource has sent.
     pub(crate) fn nonces_heard(&self) -> u64 {
         self.proofs.nonces_heard(Role::Resource, &self.target)
     }

@@ -1,11 +1,11 @@
-//! Whether a login asks for tokens that are bound to a key.
+//! The setting for tokens that are bound to a key.
 
-/// Whether a login asks for tokens that are bound to a key of the session (DPoP, RFC 9449). A token that is stolen without the
-/// key is of no use then.
+/// Whether a login asks for tokens that are bound to a key of the session (DPoP, RFC 9449). A bound token that is stolen
+/// without the key is useless.
 ///
-/// A session whose login asked for it never falls back. A server that issues a bearer token in its place ends the login with
-/// [`LoginReason::NotBound`](crate::LoginReason::NotBound). A later login of the session asks for it as well, unless the session
-/// is opened with [`Off`](Self::Off).
+/// A session whose login asked for bound tokens never falls back. If the server issues a bearer token instead, the login ends
+/// with [`LoginReason::NotBound`](crate::LoginReason::NotBound). A later login of the session asks for bound tokens as well,
+/// unless the session is opened with [`Off`](Self::Off).
 ///
 /// Proofs need the feature `dpop`. Without it, [`WhereAnnounced`](Self::WhereAnnounced) asks for bearer tokens, and a login with
 /// [`Required`](Self::Required) fails.
@@ -16,9 +16,9 @@ pub enum Dpop {
     Off,
     /// The login asks for bound tokens at an authorization server whose metadata lists ES256
     /// (`dpop_signing_alg_values_supported`), and for bearer tokens elsewhere. A resource that requires bound tokens
-    /// (`dpop_bound_access_tokens_required`) gets no others.
+    /// (`dpop_bound_access_tokens_required`) never gets bearer tokens.
     WhereAnnounced,
-    /// The login asks for bound tokens, also where the server does not announce them, and accepts no others.
+    /// The login asks for bound tokens, even if the server does not announce them, and accepts no others.
     Required,
 }
 
@@ -29,12 +29,12 @@ pub(crate) struct Announced<'a> {
     pub(crate) server: Option<&'a [String]>,
     /// The algorithms of the resource (RFC 9728 section 2).
     pub(crate) resource: Option<&'a [String]>,
-    /// Whether the resource accepts bound tokens alone.
+    /// Whether the resource accepts only bound tokens.
     pub(crate) is_required: bool,
 }
 
 impl Dpop {
-    /// Whether a login asks for bound tokens. `None` if it must not, although nothing else will do.
+    /// Whether a login asks for bound tokens. `None` if bound tokens are required but cannot be requested.
     pub(crate) fn asks(self, announced: Announced<'_>, supported: bool) -> Option<bool> {
         let lists = |algorithms: &[String]| algorithms.iter().any(|algorithm| algorithm == "ES256");
         let fits_resource = announced.resource.is_none_or(lists);

@@ -96,7 +96,7 @@ proptest! {
 fn the_thumbprint_is_the_one_of_the_rfc() {
     let jwk = r#"{"kty":"EC","crv":"P-256","x":"l8tFrhx-34tV3hRICRDY9zCkDlpBhF42UQUfWVAWBFs",
         "y":"9VE4jf_Ok_o64zbTTlcuNJajHmt6v9TDVrU0CdvGRDA","d":"0g5vAEKzugrXaRbgKG0Tj2qJ5lMP4Bezds1_sTybkfk"}"#;
-    // This private key is none of the RFC's, which publishes no private one. Its public members are ignored.
+    // The RFC publishes no private key, so this one is another. The public members of the JWK are ignored.
     assert_ne!(ProofKey::open(&DpopKey::new(jwk)).unwrap().thumbprint(), "0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I");
     let public = r#"{"crv":"P-256","kty":"EC","x":"l8tFrhx-34tV3hRICRDY9zCkDlpBhF42UQUfWVAWBFs","y":"9VE4jf_Ok_o64zbTTlcuNJajHmt6v9TDVrU0CdvGRDA"}"#;
     assert_eq!(URL_SAFE_NO_PAD.encode(Sha256::digest(public)), "0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I");
@@ -161,7 +161,7 @@ fn proofs_are_dated_by_the_clock_of_their_server() {
         let proven = Proven { role, method, target: &target, token: None, nonce: None };
         verified(&proofs.proof(&key, proven).unwrap()).1["iat"].as_u64().unwrap() - 784_111_777
     };
-    assert!(!hears("Sun, 06 Nov 1994 08:49:42 GMT"), "five seconds are no difference");
+    assert!(!hears("Sun, 06 Nov 1994 08:49:42 GMT"), "a difference of five seconds is not corrected");
     assert!(!hears("yesterday"));
     assert_eq!((dated(), proofs.skew(Role::Authorization, &target)), (0, None));
     assert!(hears("Sun, 06 Nov 1994 08:59:37 GMT"));

@@ -11,10 +11,10 @@ use zeroize::Zeroizing;
 /// The maximum length of the output, in bytes.
 const MAX_OUTPUT: usize = 64 * 1024;
 
-/// How often the end of a command is looked for.
+/// The interval at which the command is polled for its end.
 const LOOK_EVERY: Duration = Duration::from_millis(5);
 
-/// A started command. It is killed when this is dropped before its end.
+/// A started command. Dropping it before the command has ended kills the command.
 struct Running(Option<Child>);
 
 /// Runs `command`, which has `timeout` to close its output, and as long again to end.
@@ -23,7 +23,7 @@ pub(super) fn output(command: Command, timeout: Duration) -> Option<Zeroizing<Ve
     let stdout = child.stdout.take();
     let mut running = Running(Some(child));
     let output = read(stdout?)?.recv_timeout(timeout).ok()??;
-    // Nothing is ever sent here. It is a wait that ends with the time-out.
+    // Nothing is ever sent on this channel. Receiving from it is a pause.
     let (_sender, never) = mpsc::channel::<()>();
     let mut waited = Duration::ZERO;
     loop {
@@ -39,7 +39,7 @@ pub(super) fn output(command: Command, timeout: Duration) -> Option<Zeroizing<Ve
     }
 }
 
-/// `command` without input, in a process group of its own.
+/// Prepares `command` to run without input, in its own process group.
 fn prepared(mut prepared: Command) -> Command {
     prepared.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
     #[cfg(unix)]
@@ -50,8 +50,8 @@ fn prepared(mut prepared: Command) -> Command {
     prepared
 }
 
-/// Reads the output on a thread of its own, because a process that the command has left behind may keep it open. `None` is
-/// received for one that is too long or cannot be read.
+/// Reads the output on a separate thread, because a process that the command has left behind may keep the output open. The
+/// receiver gets `None` for an output that is too long or cannot be read.
 fn read(stdout: ChildStdout) -> Option<Receiver<Option<Zeroizing<Vec<u8>>>>> {
     let (sender, receiver) = mpsc::channel();
     let thread = thread::Builder::new().name("tokenkeeper-output".to_owned());
@@ -60,7 +60,7 @@ fn read(stdout: ChildStdout) -> Option<Receiver<Option<Zeroizing<Vec<u8>>>>> {
         reason = "it ends with the output, which the end of the command's group closes"
     )]
     let spawned = thread.spawn(move || {
-        // With room for all, so that no growing buffer leaves copies of a token behind.
+        // The buffer has room for the whole output, because growing would leave copies of a token behind.
         let mut bytes = Zeroizing::new(Vec::with_capacity(MAX_OUTPUT + 1));
         let read = stdout.take(MAX_OUTPUT as u64 + 1).read_to_end(&mut bytes);
         let is_whole = read.is_ok_and(|length| length <= MAX_OUTPUT);
@@ -72,7 +72,7 @@ fn read(stdout: ChildStdout) -> Option<Receiver<Option<Zeroizing<Vec<u8>>>>> {
 impl Drop for Running {
     fn drop(&mut self) {
         let Some(mut child) = self.0.take() else { return };
-        // The command has not been waited for, so its number still is its own.
+        // The command has not been waited for, so its process id cannot belong to another process yet.
         #[cfg(unix)]
         if let Some(group) = i32::try_from(child.id()).ok().and_then(rustix::process::Pid::from_raw) {
             let _ended = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
@@ -123,7 +123,7 @@ mod tests {
         assert_eq!(shell("printf token; exec >/dev/null; sleep 600", SHORT), None, "it prints, and does not end");
     }
 
-    /// The command's child holds the one end of a pipe. The other end is at its end only when the child is dead.
+    /// The command's child holds the write end of a pipe. Reading the pipe ends only when the child is dead.
     #[test]
     fn the_children_of_a_command_that_hangs_are_killed() {
         let folder = tempfile::tempdir().unwrap();

@@ -56,7 +56,7 @@ impl MachineSource {
             }
             Kind::Enterprise { idp } => {
                 let assertion = self.id_jag(identity, idp, grant, ask.binding, deadline).await?;
-                // The departure was that of the first request.
+                // The deadline for sending applied to the first request, which has been sent.
                 let ask = Ask { departure: Departure::at_any_time(), timeout: self.left(deadline), ..ask };
                 let parameters = vec![("grant_type", JWT_BEARER), ("assertion", assertion.expose())];
                 self.tokens(grant, ask, parameters).await
@@ -80,7 +80,7 @@ impl MachineSource {
         judge::tokens(&profile, &answer, asked, self.clock.now(), is_bound)
     }
 
-    /// Exchanges the ID token for an ID-JAG at the identity provider. It is used once.
+    /// Exchanges the ID token for an ID-JAG at the identity provider. Each ID-JAG is used once.
     async fn id_jag(
         &self,
         identity: &ServerIdentity,
@@ -115,7 +115,7 @@ impl MachineSource {
             Err(failed) => failed,
         };
         match failed {
-            // The ID token is not accepted any more. A new one is obtained for the next attempt.
+            // The identity provider no longer accepts the ID token. The next attempt gets a new one.
             Evidence::Unavailable(Trouble { reason: Reason::CredentialRejected, .. })
                 if judge::is_grant(&profile, &answer) =>
             {
@@ -157,7 +157,7 @@ fn of_subject<'a>(token: &'a AccessToken, kind: &'a TokenType) -> Parameters<'a>
     vec![("grant_type", TOKEN_EXCHANGE), ("subject_token", token.expose()), ("subject_token_type", kind.as_str())]
 }
 
-/// Adds the parameters that every grant has, and then those of the host that are not there yet.
+/// Adds the parameters that every grant has, and then those of the host, except for names that the request has already.
 fn complete<'a>(
     parameters: &mut Parameters<'a>,
     grant: &'a MachineGrant,
