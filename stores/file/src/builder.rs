@@ -9,19 +9,19 @@ use crate::store::FileStore;
 
 /// The place where a home keeps its key.
 ///
-/// A home records its key's place when it is made. Opening it with another source is an error, and no other place is
+/// A home notes the place of its key when it is made. Opening it with another source is an error, and no other place is
 /// tried.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum KeySource {
-    /// A file in the home, readable by its owner alone. **It protects records that are copied without the key file**,
-    /// such as a backup of single files. **It does not protect from a reader of the whole home**; the folder's
-    /// permissions do that. The default.
+    /// A file in the home, readable by its owner only. This is the default. **It protects records that are copied without
+    /// the key file**, such as a backup of single files. **It does not protect from a reader of the whole home.** The
+    /// folder's permissions do that.
     #[default]
     File,
     /// The operating system's keychain. That is the login keychain on macOS, the Secret Service (GNOME Keyring,
     /// KWallet, KeePassXC) elsewhere, or the default store that the host has set for `keyring-core`. Each home has one
-    /// item, written once, and read once when the home is opened. The item stays in the keychain when a home is
+    /// item, which is written once, and read whenever the home is opened. The item stays in the keychain when the home is
     /// removed.
     #[cfg(feature = "keychain")]
     Keychain,
@@ -90,8 +90,8 @@ impl FileStoreBuilder {
         Self { watching, ..self }
     }
 
-    /// Makes no new home. Where there is none, opening fails with [`Trouble::NoHome`](crate::Trouble::NoHome) and
-    /// touches nothing.
+    /// Makes no new home. If there is none, opening fails with [`Trouble::NoHome`](crate::Trouble::NoHome) and
+    /// changes nothing.
     #[must_use]
     pub fn existing(self) -> Self {
         Self { wanted: Where::AtHome, ..self }
@@ -100,13 +100,14 @@ impl FileStoreBuilder {
     /// Opens the home. Makes one if its folder is missing or empty. Reads no record.
     ///
     /// This reads and writes the disk, and may wait. It waits up to three seconds for another process that is making
-    /// the home, and ten for a refresh of an earlier version if the home has an earlier format. With a key from the keychain it waits five seconds for the keychain and then thirty for the user to
-    /// unlock it. A keychain request that timed out occupies a thread until the keychain answers, so do not repeat it
-    /// in a loop. Neither opening a home nor using it needs a tokio runtime.
+    /// the home. If the home has an earlier format, it waits up to ten seconds for a refresh of an earlier version. With a key
+    /// from the keychain, it waits up to five seconds for the keychain and then thirty for the user to unlock it. A keychain
+    /// request that timed out occupies a thread until the keychain answers, so do not repeat it in a loop. Neither opening a
+    /// home nor using it needs a tokio runtime.
     ///
     /// # Errors
     ///
-    /// A [`FileError`] when the home cannot be used as it is. It names the file and the remedy.
+    /// A [`FileError`] if the home cannot be used. It names the file and the remedy.
     pub fn open(self) -> Result<FileStore, FileError> {
         FileStore::open_with(&self.dir, &self.key, self.watching, self.wanted)
     }

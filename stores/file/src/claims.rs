@@ -1,8 +1,8 @@
 //! Claims as file locks. A flight holds its lock as long as it needs it, and the kernel frees the lock when the
 //! process dies.
 //!
-//! Each identity, epoch and purpose has a lock file of its own, and so has each issuer's entry. A table of this handle's claims lets the same flight
-//! claim again, and keeps other flights from ending its claim.
+//! Each identity, epoch and purpose has a separate lock file, and so has each issuer's entry. A table of this handle's claims
+//! lets the same flight claim again, and prevents other flights from ending its claim.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -34,7 +34,7 @@ impl Taken {
 }
 
 impl Claims {
-    /// Takes a claim without waiting. Also returns whether this very call took it.
+    /// Takes a claim without waiting. Also returns whether this call took it, rather than an earlier call of the same flight.
     pub(crate) fn claim(
         &self,
         home: &Home,
@@ -43,7 +43,8 @@ impl Claims {
         holder: FlightId,
     ) -> Result<(ClaimAnswer, bool), FileError> {
         let file = lock_file(name, scope);
-        // The lock is free, or this handle has it already. Every earlier holder has released it or is dead.
+        // A claim is granted only if the lock is free or this handle has it already. Every earlier holder has then released it
+        // or is dead.
         let claim = Claim { holder, scope, remaining: None, predecessor: Predecessor::Gone };
         let known = self.known(&file);
         match known.filter(|(_, stamp)| stamp.is_good(&home.locks, &file)) {
@@ -57,8 +58,8 @@ impl Claims {
             Attempt::Unsupported => return Ok((ClaimAnswer::Unsupported, false)),
         };
         let mut table = self.table();
-        // Two locks of one name exist only if the file was removed between them. Only the later one counts, and their
-        // order is not known.
+        // Two locks of one name can exist only if the file was removed between them. Only the later lock counts, and it is not
+        // known here which one is later.
         if table.get(&file).map(Taken::tag) != known {
             return Ok((ClaimAnswer::Contended, false));
         }
@@ -99,8 +100,8 @@ impl Claims {
     }
 }
 
-/// Whether any process holds the claim of this scope. The look takes the lock for a moment, if it is free. A flight that
-/// claims at that moment finds it contended, and tries again.
+/// Whether any process holds the claim of this scope. This takes a free lock for a moment. A flight that claims at that
+/// moment finds the claim contended, and tries again.
 pub(crate) fn is_held(home: &Home, name: &Name, scope: ClaimScope) -> Result<bool, FileError> {
     let file = lock_file(name, scope);
     if home.locks.stat(&file)?.is_none() {

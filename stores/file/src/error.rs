@@ -8,7 +8,7 @@ use rustix::io::Errno;
 use tokenkeeper_actors::values::StoreFault;
 use tokenkeeper_actors::values::record::format::FormatError;
 
-/// An error, with the file that it concerns. Its text has both and the remedy. It names no secret, because files are
+/// An error, with the file that it concerns. Its text states both, and the remedy. It names no secret, because files are
 /// named by digests.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FileError {
@@ -16,7 +16,7 @@ pub struct FileError {
     path: PathBuf,
 }
 
-/// The kinds of errors.
+/// The kinds of errors. "It" is the file or folder of the error.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Trouble {
@@ -47,7 +47,8 @@ pub enum Trouble {
     Format(FormatError),
     /// Another process held its lock for too long.
     Busy,
-    /// A process of an earlier version of this program held it for too long. The home cannot get its new format meanwhile.
+    /// A process of an earlier version of this program held the home's locks for too long, so the home could not get its new
+    /// format.
     Earlier,
     /// It is a copy of the home in this folder, and has the same refresh tokens. Nothing is spent here.
     Copy(PathBuf),
@@ -55,9 +56,9 @@ pub enum Trouble {
     NoLocks,
     /// The home was made with another key.
     WrongKey,
-    /// The home was made with a key from another place, which is named here. The store tries no other place.
+    /// The home was made with a key from this other place, which the store does not try.
     KeyElsewhere(&'static str),
-    /// The home has a key, but the key is not in its place.
+    /// The key of the home is missing from its place.
     KeyMissing,
     /// The keychain is locked or denies this program the key, or the user did not answer its prompt in time.
     KeyLocked,
@@ -100,7 +101,7 @@ impl FileError {
         &self.path
     }
 
-    /// Whether the contents of a file are of no use to any version of this program.
+    /// Whether no version of this program can use the contents of the file.
     pub(crate) fn is_damage(&self) -> bool {
         let format = |error: &FormatError| matches!(error, FormatError::NotJson | FormatError::Damaged { .. });
         match &self.trouble {
@@ -142,7 +143,7 @@ impl Trouble {
     }
 }
 
-/// Maps the format of a later version to an error of its own, apart from damage.
+/// Maps the format of a later version to [`Trouble::Newer`], so that it is not taken for damage.
 impl From<FormatError> for Trouble {
     fn from(error: FormatError) -> Self {
         match error {

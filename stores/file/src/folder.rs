@@ -1,7 +1,7 @@
 //! A folder of a home. Only this module opens, replaces and removes files.
 //!
-//! Every operation is relative to the open folder, so that nothing can be slipped in between a check and a use. No
-//! symbolic link is followed. Anything but a plain file of this user is refused.
+//! Every operation is relative to the open folder, so that no other program can exchange the folder between a check and a
+//! use. No symbolic link is followed. Anything but a plain file of this user is refused.
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -17,16 +17,16 @@ use zeroize::Zeroizing;
 use crate::error::{FileError, Trouble};
 use crate::key;
 
-/// The suffix of a file while it is written, after a random tag.
+/// The suffix of a file while it is written. A random tag stands before it.
 const UNFINISHED: &str = ".new";
 
-/// The length of that tag, in hexadecimal digits.
+/// The length of a random tag in a name, in hexadecimal digits.
 const TAG: usize = 16;
 
-/// The suffix of a file that keeps room for the next version of another.
+/// The suffix of a file that reserves room on the disk for the next version of another file.
 const ROOM: &str = ".room";
 
-/// The suffix of a damaged file that was put aside, before a random tag.
+/// The suffix of a damaged file that was put aside. A random tag follows it.
 pub(crate) const DAMAGED: &str = ".damaged.";
 
 /// The folder that a file system makes at its own root. It may stand beside a home.
@@ -40,8 +40,8 @@ pub(crate) struct Folder {
     path: PathBuf,
 }
 
-/// The identity of a file, independent of its name. While the file is open no other file has the same identity;
-/// afterwards the system may reuse it.
+/// The identity of a file, independent of its name. While the file is open, no other file has the same identity. Afterwards
+/// the system may reuse it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Inode {
     device: u64,
@@ -53,8 +53,8 @@ pub(crate) struct Inode {
 pub(crate) enum Durability {
     /// The file and the folder entry that names it are on the disk when the call returns.
     Durable,
-    /// The change is visible to all processes of this boot. Anything that must not be lost can be rebuilt from other
-    /// files.
+    /// The change is visible to all processes of this boot, and a power failure may undo it. The contents can be rebuilt from
+    /// other files.
     ThisBoot,
 }
 
@@ -76,7 +76,7 @@ impl Folder {
             }
         }
         let opened = Self::open(path);
-        // A folder of this user that is empty was made for the home, perhaps with a group's permissions.
+        // An empty folder of this user was made for the home, perhaps with permissions for its group.
         if opened.as_ref().is_err_and(|error| *error.trouble() == Trouble::Exposed) {
             return Self::take(path).map_or(opened, Ok);
         }
@@ -92,7 +92,7 @@ impl Folder {
             return None;
         }
         taken.make_private().ok()?;
-        // Another user may have put something into it before.
+        // Another user may have put something into the folder before its permissions were changed.
         if !is_empty() {
             return None;
         }
@@ -114,7 +114,7 @@ impl Folder {
         self.existing(name)
     }
 
-    /// Opens the folder `name` in this one, which must be there.
+    /// Opens the folder `name` in this one. It is an error if it is missing.
     pub(crate) fn existing(&self, name: &str) -> Result<Self, FileError> {
         Self::checked(rustix::fs::openat(&self.fd, name, folder(), Mode::empty()), self.path.join(name))
     }
@@ -245,7 +245,8 @@ impl Folder {
     }
 
     /// Makes room on the disk for the next version of the file `name`, of up to `size` bytes. The caller holds the file's
-    /// lock. File systems that compress, or that write every change to a new place, may run out of it all the same.
+    /// lock. On file systems that compress, or that write every change to a new place, the next version may still find the disk
+    /// full.
     pub(crate) fn make_room(&self, name: &str, size: usize) -> Result<(), FileError> {
         let room = [name, ROOM].concat();
         let has_room = |stat: Stat| usize::try_from(stat.st_size).is_ok_and(|there| there >= size);
@@ -260,8 +261,8 @@ impl Folder {
         })
     }
 
-    /// Replaces the file `name`, like [`replace`](Self::replace), in the room that was made for it. Returns `false` where
-    /// none was made.
+    /// Replaces the file `name`, like [`replace`](Self::replace), in the room that was made for it. Returns `false` if no room
+    /// was made.
     pub(crate) fn replace_in_room(&self, name: &str, bytes: &[u8], durability: Durability) -> Result<bool, FileError> {
         let room = [name, ROOM].concat();
         let Some((mut file, _)) = self.open_file(&room, OFlags::WRONLY)? else { return Ok(false) };
@@ -277,7 +278,7 @@ impl Folder {
     /// Replaces the damaged file `name`, like [`replace`](Self::replace), and keeps it under another name, which is returned.
     pub(crate) fn replace_damaged(&self, name: &str, bytes: &[u8]) -> Result<String, FileError> {
         let aside = [name, DAMAGED, &self.tag(name)?].concat();
-        // Where the file system knows no second names, the file has none for a moment.
+        // On a file system without hard links the file is renamed, so for a moment no file has the name.
         let is_linked = self.link(name, &aside);
         if !is_linked {
             self.rename(name, &aside).map_err(|errno| FileError::errno(errno, self.path_of(name)))?;
@@ -286,7 +287,7 @@ impl Folder {
             Ok(()) => Ok(aside),
             Err(error) => {
                 if *error.trouble() != Trouble::Unsure {
-                    // It keeps its own name alone.
+                    // After a failure, the damaged file has only its own name again.
                     let _ = if is_linked { self.remove(&aside).is_ok() } else { self.rename(&aside, name).is_ok() };
                 }
                 Err(error)
@@ -298,8 +299,8 @@ impl Folder {
         rustix::fs::renameat(&self.fd, from, &self.fd, to)
     }
 
-    /// A name for the next version of the file `name` while it is written. It is new each time, because a process on
-    /// another machine, or in another container, may not see this one's locks.
+    /// A name for the next version of the file `name` while it is written. Each call returns another name, because a process on
+    /// another machine, or in another container, may not see the locks of this process.
     fn unfinished(&self, name: &str) -> Result<String, FileError> {
         Ok([name, ".", &self.tag(name)?, UNFINISHED].concat())
     }
@@ -315,7 +316,7 @@ impl Folder {
         Ok(File::from(rustix::fs::openat(&self.fd, name, flags, Mode::RUSR | Mode::WUSR)?))
     }
 
-    /// Puts a file that was written under the name `from` in the place of the file `name`.
+    /// Replaces the file `name` by the file that was written under the name `from`.
     fn put(&self, written: io::Result<File>, from: &str, name: &str, durability: Durability) -> Result<(), FileError> {
         let moved = written.and_then(|file| {
             if durability == Durability::Durable {
@@ -345,12 +346,12 @@ impl Folder {
         }
     }
 
-    /// Whether both are the same folder, by whatever path.
+    /// Whether both are the same folder, even if their paths differ.
     pub(crate) fn is_same(&self, other: &Self) -> bool {
         self.inode == other.inode
     }
 
-    /// Gives the file `name` a second name if that name is free. Returns whether it did.
+    /// Gives the file `name` a second name (a hard link) if that name is free. Returns whether this succeeded.
     pub(crate) fn link(&self, name: &str, second: &str) -> bool {
         rustix::fs::linkat(&self.fd, name, &self.fd, second, AtFlags::empty()).is_ok()
     }
@@ -402,7 +403,7 @@ impl Folder {
         }
     }
 
-    /// Whether `name` stands for `file` now.
+    /// Whether `name` is the name of `file` now.
     pub(crate) fn is_at(&self, file: Inode, name: &str) -> bool {
         matches!(self.stat(name), Ok(Some(there)) if Inode::of(&there) == file)
     }
@@ -428,7 +429,7 @@ impl Inode {
     }
 }
 
-/// The file name in an event's path, if it is one of the store's.
+/// The file name at the end of an event's path, if it is UTF-8, as all names of the store are.
 pub(crate) fn file_name(path: &Path) -> Option<&str> {
     path.file_name().and_then(OsStr::to_str)
 }

@@ -22,7 +22,7 @@ pub(crate) const ABOUT: &str = "home";
 /// The folder of records.
 pub(crate) const RECORDS: &str = "records";
 
-/// The maximal size of that file, in bytes.
+/// The maximal size of the file that describes the home, in bytes.
 const ABOUT_MOST: usize = 4 * 1024;
 
 /// An open home.
@@ -46,12 +46,12 @@ pub(crate) struct About {
     pub(crate) key: String,
     /// A check value that only the right key produces.
     pub(crate) check: String,
-    /// The path at which the home last gave a right to spend, or was made. A path that is not UTF-8 is not noted.
+    /// The path at which the home last granted a claim to spend, or was made. A path that is not UTF-8 is not noted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) path: Option<String>,
 }
 
-/// The part of the description that every format has, a newer one too.
+/// The part of the description that every format has, even a newer one.
 #[derive(Deserialize)]
 struct Envelope {
     format: u32,
@@ -66,12 +66,12 @@ pub(crate) const ISSUERS: &str = "issuers";
 /// Names that may exist in a folder that is becoming a home.
 const PARTS: [&str; 9] = [RECORDS, "locks", "held", "logins", ISSUERS, "journal", "key", INDEX, session_names::FILE];
 
-/// The action of opening where there is no home.
+/// The folders that opening accepts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Where {
-    /// It makes one.
+    /// Any folder. If there is no home, opening makes one.
     Anywhere,
-    /// It fails and touches nothing.
+    /// Only a folder with a home. Otherwise opening fails and changes nothing.
     AtHome,
 }
 
@@ -120,7 +120,7 @@ impl Home {
             None => PARTS.contains(&name) || name == LOST_AND_FOUND,
         };
         if root.stat(ABOUT)?.is_none() {
-            // Another process may have finished making the home meanwhile.
+            // Another process may have made the home meanwhile.
             if root.names()?.iter().any(|name| !is_part(name)) && root.stat(ABOUT)?.is_none() {
                 return Err(FileError::new(Trouble::Occupied, path));
             }
@@ -151,7 +151,7 @@ impl Home {
 
     /// Opens the home at `path` again. It must be the same home, so the key is not read again.
     pub(crate) fn reopen(path: &Path, keys: &Keys) -> Result<Self, FileError> {
-        // Makes nothing. An empty home must not replace a missing one.
+        // This makes no home, because an empty home must not replace a missing one.
         let root = Folder::open(path)?;
         if root.stat(ABOUT)?.is_none() {
             return Err(root.error(Trouble::Missing, ABOUT));
@@ -176,7 +176,7 @@ impl Home {
     pub(crate) fn issuers(&self) -> Result<Option<Folder>, FileError> {
         match self.root.existing(ISSUERS) {
             Ok(folder) => Ok(Some(folder)),
-            // In a home that is gone, a missing folder does not prove that no entry was written.
+            // If the home itself is gone, a missing folder does not prove that no entry was written.
             Err(error) if *error.trouble() == Trouble::Missing && self.root.is_current() => Ok(None),
             Err(error) => Err(error),
         }
@@ -192,7 +192,8 @@ impl Home {
     }
 
     fn folders(root: Folder) -> Result<Self, FileError> {
-        // A complete home has a folder of records. If that folder is missing, an empty one would hide all logins.
+        // A complete home has a folder of records. If that folder is missing, none is made, because an empty one would hide all
+        // logins.
         let begun = root.stat(ABOUT)?.is_some();
         Ok(Self {
             records: if begun { root.existing(RECORDS)? } else { root.subfolder(RECORDS)? },
@@ -219,8 +220,8 @@ impl Home {
         let new = || StoreKey::generate().ok_or_else(no_randomness);
         let key = match source {
             KeySource::Given(key) => key.clone(),
-            // A key file that is there is replaced, because another program may know it. A process that died while it
-            // made the home may have left one, and nothing is sealed with it.
+            // An existing key file is replaced, because another program may know its key. A process that died while it made
+            // the home may have left the file, and nothing is sealed with its key.
             KeySource::File => {
                 let key = new()?;
                 key::write_file(&self.root, &key)?;
@@ -239,13 +240,13 @@ impl Home {
         Ok(keys)
     }
 
-    /// Fails if this home is a copy of one that is still in its place. Otherwise notes the path of a home that was moved.
+    /// Fails if this home is a copy of another home that still exists. If the home was moved, its new path is noted.
     pub(crate) fn settle(&self) -> Result<(), FileError> {
         let (here, Some(noted)) = (path_text(&self.root), about(&self.root)?) else { return Ok(()) };
         if here.is_none() || noted.path == here {
             return Ok(());
         }
-        // A folder of another user, or one that cannot be read, has no home that could spend.
+        // A folder of another user, or one that cannot be read, has no home that this user could spend from.
         if let Some(there) = noted.path.as_ref().and_then(|path| Folder::open(Path::new(path)).ok()) {
             if there.is_same(&self.root) {
                 return Ok(());
@@ -264,7 +265,7 @@ impl Home {
     }
 }
 
-/// The path of the home as it is noted in it.
+/// The path of the home, in the form in which the file `home` notes it.
 pub(crate) fn path_text(root: &Folder) -> Option<String> {
     root.path().to_str().map(str::to_owned)
 }
@@ -304,7 +305,7 @@ fn unlock(root: &Folder, about: &About, source: &KeySource) -> Result<Keys, File
     if about.check == hex::encode_string(&keys.check) { Ok(keys) } else { Err(root.error(Trouble::WrongKey, ABOUT)) }
 }
 
-/// Removes the empty folders of a home that could not be made. `missing` are those that were not there before, the home
+/// Removes the empty folders of a home that could not be made. `missing` are the folders that did not exist before, the home
 /// first.
 fn unmake(missing: &[&Path]) {
     let Some(root) = missing.first() else { return };
@@ -315,14 +316,14 @@ fn unmake(missing: &[&Path]) {
         if matches!(held, Ok(Attempt::Held)) || root.join(ABOUT).exists() {
             return;
         }
-        // The others look for these folders once they have the lock.
+        // These folders are removed under the lock, because other processes look for them once they have it.
         for part in PARTS.iter().filter(|part| **part != "locks") {
             let _ = remove(&root.join(part));
         }
         let _ = locks.remove(MAKING);
         let _ = remove(locks.path());
     }
-    // One that is not empty has come to other use, and so have those that contain it.
+    // The first folder that is not empty ends this, because it and its parents are in use for something else.
     let _ = missing.iter().try_for_each(|path| remove(path));
 }
 

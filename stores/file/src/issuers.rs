@@ -19,7 +19,7 @@ use crate::names::Name;
 use crate::records::Place;
 use crate::seal::{self, Kind};
 
-/// The lock for writing any entry. Entries are written seldom, and each write takes milliseconds.
+/// The lock for writing any entry. One lock is enough, because entries are seldom written, and a write takes milliseconds.
 pub(crate) const LOCK: &str = "issuers";
 
 /// The maximal length of an entry's key, which is an issuer and a registration's name, percent-encoded.

@@ -11,7 +11,7 @@ use crate::lock;
 use crate::names::{Name, append_line};
 use crate::records::Place;
 
-/// Above this size, in bytes, the older half of the lines is dropped.
+/// The size of a journal, in bytes, above which the older half of its lines is dropped.
 const MOST: u64 = 64 * 1024;
 
 /// The maximal number of lines kept of one identity. No line is shorter than 66 bytes.

@@ -44,7 +44,7 @@ impl StoreKey {
         &self.0
     }
 
-    /// Derives a key for one purpose in one home. Every home has other keys, even where two homes share a master key.
+    /// Derives a key for one purpose in one home. Different homes have different keys, even if they share a master key.
     fn derive(&self, purpose: &str, home: &[u8]) -> Zeroizing<[u8; 32]> {
         Zeroizing::new(mac(&self.0, [b"tokenkeeper file store\0", purpose.as_bytes(), b"\0", home]))
     }
@@ -58,7 +58,7 @@ impl fmt::Debug for StoreKey {
 
 /// The keys derived from a home's key.
 pub(crate) struct Keys {
-    /// Seals everything that is sealed.
+    /// Seals files and keys.
     pub(crate) cipher: XChaCha20Poly1305,
     /// Digests refresh tokens.
     pub(crate) digest: DigestKey,
@@ -66,7 +66,7 @@ pub(crate) struct Keys {
     entries: Zeroizing<[u8; 32]>,
     /// Names the files of identities by keyed digests.
     identities: Zeroizing<[u8; 32]>,
-    /// A check value that only the right key produces. It reveals nothing of the key.
+    /// A check value that only the right key produces. It reveals nothing about the key.
     pub(crate) check: [u8; 16],
 }
 
@@ -96,8 +96,8 @@ impl Keys {
 
 /// HMAC-SHA-256 over the concatenated `parts`.
 fn mac<'a>(key: &[u8; 32], parts: impl IntoIterator<Item = &'a [u8]>) -> [u8; 32] {
-    // HMAC pads a short key with zeros to its hash's block size. Padding here leaves no key length that could be
-    // rejected.
+    // HMAC pads a short key with zeros to the block size of its hash. The padding is done here, so that the constructor for
+    // keys of this exact length can be used, which cannot fail.
     let mut block = Zeroizing::new([0; 64]);
     block[..32].copy_from_slice(key);
     let mut mac = <Hmac<Sha256> as KeyInit>::new((&*block).into());
@@ -123,7 +123,7 @@ pub(crate) fn write_file(root: &Folder, key: &StoreKey) -> Result<(), FileError>
 }
 
 /// Fills `bytes` with randomness. Returns whether it succeeded.
-#[expect(clippy::disallowed_methods, reason = "keys and nonces come from the operating system, and from nobody else")]
+#[expect(clippy::disallowed_methods, reason = "keys and nonces come from the operating system only")]
 pub(crate) fn fill(bytes: &mut [u8]) -> bool {
     getrandom::fill(bytes).is_ok()
 }

@@ -16,9 +16,9 @@ const SERVICE: &str = "tokenkeeper";
 /// The timeouts for a keychain.
 #[derive(Clone, Copy)]
 struct Patience {
-    /// For the keychain to accept the connection. This needs no action of the user.
+    /// The time-out for the keychain to accept the connection. This needs no action of the user.
     keychain: Duration,
-    /// For the answer. The keychain may first ask the user to unlock it or to allow the access.
+    /// The time-out for the answer. The keychain may first ask the user to unlock it or to allow the access.
     person: Duration,
 }
 
@@ -39,7 +39,7 @@ pub(crate) fn write(home: &str, key: &StoreKey) -> Result<(), Trouble> {
             _ => Err(Trouble::NoKeychain),
         }
     };
-    // Making the home was given up meanwhile, so no home needs its key.
+    // An answer after the time-out is undone, because the home was not made and needs no key.
     ask(PATIENCE, entry(home), keep, |entry| drop(entry.delete_credential()))
 }
 
@@ -54,17 +54,17 @@ fn kept(entry: &Entry) -> Result<Option<StoreKey>, Trouble> {
 /// Runs `question` on the item that `find` finds, and waits no longer than `patience`. `undo` handles an answer that
 /// arrives later.
 ///
-/// The work runs on a thread of its own for two reasons. First, a keychain call takes no deadline and cannot be
-/// cancelled, so an absent user or a silent service would block the caller without end. Second, a D-Bus call may block
-/// on a tokio runtime of its own (if any crate of the host has turned on `zbus/tokio`), and that panics on a thread
-/// that runs another runtime. A thread that timed out ends when the keychain answers.
+/// The work runs on a separate thread for two reasons. First, a keychain call takes no deadline and cannot be
+/// cancelled, so an absent user or a silent service would block the caller for ever. Second, a D-Bus call may block
+/// on its own tokio runtime (if any crate of the host has turned on `zbus/tokio`), and that panics on a thread that runs
+/// another runtime. After a time-out, the thread ends when the keychain answers.
 fn ask<T: Send + 'static>(
     patience: Patience,
     find: impl FnOnce() -> Result<Entry, Trouble> + Send + 'static,
     question: impl FnOnce(&Entry) -> Result<T, Trouble> + Send + 'static,
     undo: impl FnOnce(&Entry) + Send + 'static,
 ) -> Result<T, Trouble> {
-    // The channel has no buffer. An answer is either received, or the sender learns that the receiver has given up.
+    // The channels have no buffer. An answer is either received, or its sender learns that the receiver has given up.
     let (found, is_found) = sync_channel(0);
     let (answer, is_answered) = sync_channel(0);
     start(move || match find() {
@@ -92,8 +92,8 @@ fn hear<T>(from: &Receiver<T>, patience: Duration, late: Trouble) -> Result<T, T
     })
 }
 
-/// The process-wide default of `keyring-core` belongs to the host. It is used where the host has set one, and never
-/// set here.
+/// The process-wide default store of `keyring-core` belongs to the host. It is used if the host has set one, and never set
+/// here.
 fn entry(home: &str) -> impl FnOnce() -> Result<Entry, Trouble> + Send + 'static {
     let home = home.to_owned();
     move || {

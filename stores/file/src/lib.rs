@@ -32,46 +32,47 @@
 //! | `records/<name>.room` | room for the next version of a record whose refresh token is marked |
 //! | `….<tag>.new` | an unfinished file, in the folder of the final one, with a random tag |
 //!
-//! `<name>` is a digest of the identity's key under the home's key. Identities may hold secrets, because some servers are
-//! named by URLs with keys in them. They are sealed wherever they stand, in `index`, in `held` and in the head of each
-//! record. File names show none of them, so no error or log does, and without the home's key no guess can be checked
-//! against a name. Issuers are handled alike. A journal holds times, kinds of events, reasons and numbers of processes.
+//! `<name>` is a digest of the identity's key under the home's key. Identities may contain secrets, because some servers are
+//! named by URLs with keys in them. They are sealed in `index`, in `held` and in the header of each record. File names do not
+//! show them, so errors and logs do not either. Without the home's key, no guess can be checked against a name. Issuers are
+//! handled in the same way. A journal holds times, kinds of events, reasons and process ids.
 //!
 //! # Formats
 //!
 //! The file `home` names the format, which is 2. A home of format 1 is changed when it is opened. This waits up to ten
 //! seconds for refreshes of earlier versions that are under way. Processes of earlier versions that still run refuse the
-//! home from then on, so they spend nothing. A change that breaks off is undone or completed by the next one. The disk may
-//! keep removed files for some time, and a home of format 1 had identities in clear.
+//! home from then on, so they spend nothing. If a change breaks off, the next opening undoes or completes it. The disk may
+//! keep removed files for some time, and a home of format 1 had unsealed identities.
 //!
 //! # Copies
 //!
-//! Two homes with the same refresh tokens end the sessions. The file `home` has the path at which it last gave a right to
-//! spend. A home at another path looks there. If that folder is another one and has a home of the same id, this one is a
-//! copy. It serves valid tokens, and spends nothing ([`Trouble::Copy`]). If there is none, the home was moved or restored,
-//! and its new path is noted. A copy on another machine, or in a container that does not see the first, is not noticed.
+//! If two homes spend the same refresh tokens, servers end the sessions. The file `home` has the path at which the home last
+//! granted a claim to spend. When the home is at another path, the store looks at the noted one. If that is another folder with
+//! a home of the same id, this home is a copy. It serves valid tokens, and spends nothing ([`Trouble::Copy`]). Otherwise the
+//! home was moved or restored, and its new path is noted. A copy on another machine, or in a container that does not see the
+//! first home, is not noticed.
 //!
 //! # How files are written
 //!
-//! A record is sealed with XChaCha20-Poly1305 under a random nonce. The seal covers its identity and the versions of
-//! its layout. The store writes it to a file of its own, syncs the file, renames it, and syncs the folder. A failed
+//! A record is sealed with XChaCha20-Poly1305 under a random nonce. The seal covers its identity and the version of
+//! its layout. The store writes the record to a temporary file, syncs the file, renames it, and syncs the folder. A failed
 //! write leaves the old record in place. A record that cannot be opened is an error that names the file. It is never
 //! taken for "no record" and never overwritten. Neither is a record of a later version. A new login puts a damaged record
 //! aside, under its name with `.damaged.` and a random tag, and continues with counters above all earlier ones.
 //!
-//! A mark is written only after room for the next record was taken on the disk. So a disk that is full is noticed before
-//! the refresh token is presented, and the new token can be stored where the disk fills up meanwhile. File systems that
+//! A mark is written only after room for the next record was reserved on the disk. A full disk is thus noticed before the
+//! refresh token is presented, and the new token can be stored even if the disk fills up meanwhile. File systems that
 //! compress, or that write every change to a new place, may break this promise.
 //!
-//! A change takes the identity's commit lock, reads, applies, and writes. This takes milliseconds, and the lock is
-//! waited for up to three seconds. A claim is a lock of its own, one for each epoch, so that a logout need not wait
+//! A change takes the identity's commit lock, reads the record, applies the change, and writes. This takes milliseconds. The
+//! wait for the lock is at most three seconds. A claim is a separate lock, one for each epoch, so that a logout does not wait
 //! for a refresh. Taking a claim never waits here, and the kernel frees the lock when its process dies. Only the
-//! holder of a lock removes its file. After locking a file, the store checks that it still has its name.
+//! holder of a lock removes its file. After locking a file, the store checks that the file still has its name.
 //!
 //! # Limits
 //!
 //! - It does not fall back to another folder or another key.
-//! - It does not protect from other programs of the same user, unless the key is kept out of their reach.
+//! - It does not protect from other programs of the same user, unless they cannot get the key.
 //! - It is not for a folder that several machines share or synchronise, because file locks hold on one machine. (NFS
 //!   with working locks is the exception.) Where the file system cannot lock, claims are refused as unsupported.
 //! - It is for Unix. Elsewhere this crate is empty.

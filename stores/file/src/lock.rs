@@ -1,4 +1,4 @@
-//! Locks between processes, made with `flock` on files of their own.
+//! Locks between processes, made with `flock` on separate files.
 //!
 //! A lock file is never renamed and holds no data. The lock belongs to the open file, so two holders in one process
 //! exclude each other like any others. The kernel frees it when the last process that has the file open ends. A
@@ -19,7 +19,7 @@ use crate::folder::{Folder, Inode};
 /// instead of a timeout.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// The first and the longest pause between two attempts.
+/// The shortest and the longest pause between two attempts. The first pause is the shortest.
 const PAUSES: (Duration, Duration) = (Duration::from_micros(200), Duration::from_millis(10));
 
 /// The errors that mean that no file can be locked here, rather than that another process holds the lock.
@@ -28,8 +28,8 @@ const UNSUPPORTED: [Errno; 5] = [Errno::NOLCK, Errno::OPNOTSUPP, Errno::NOTSUP, 
 /// The maximal number of attempts at a lock whose file keeps being removed.
 const REMOVALS: u32 = 64;
 
-/// A held lock. Dropping it frees it at once, even while a forked child that has not yet become another program shares
-/// the file. Dropping a child's copy frees nothing.
+/// A held lock. Dropping it frees the lock at once, even while a forked child that has not yet executed another program shares
+/// the file. Dropping the copy in a forked child does not free the lock.
 #[derive(Debug)]
 pub(crate) struct Lock {
     file: File,
@@ -109,8 +109,8 @@ impl Lock {
 }
 
 impl Stamp {
-    /// Whether a lock with this stamp excludes others. A forked child has a copy and no lock. A lock whose file was
-    /// removed does not exclude other holders.
+    /// Whether a lock with this stamp excludes other holders. The copy in a forked child does not count as a lock, and neither
+    /// does a lock whose file was removed.
     pub(crate) fn is_good(self, locks: &Folder, name: &str) -> bool {
         self.is_ours() && self.is_at(locks, name)
     }
@@ -120,7 +120,7 @@ impl Stamp {
         locks.is_at(self.inode, name)
     }
 
-    /// Whether this process took the lock, rather than inherited a copy by a fork.
+    /// Whether this process took the lock. A forked child has only a copy.
     fn is_ours(self) -> bool {
         self.process == std::process::id()
     }
@@ -128,7 +128,7 @@ impl Stamp {
 
 impl Drop for Lock {
     fn drop(&mut self) {
-        // Closing the file would leave the lock with a forked child that has not closed its copy yet.
+        // If the file were only closed, a forked child that has not closed its copy yet would keep the lock.
         if self.stamp.is_ours() {
             let _ = self.file.unlock();
         }
@@ -150,12 +150,12 @@ mod tests {
         let locks = Folder::create(&ground.path().join("locks")).unwrap();
         let Attempt::Locked(lock) = attempt(&locks, "a").unwrap() else { panic!("it is free") };
         assert!(lock.stamp().is_good(&locks, "a"));
-        // A child has its parent's lock under a process number of its own.
+        // A forked child has a copy of its parent's lock, and another process id.
         let parent = Stamp { process: std::process::id() + 1, ..lock.stamp() };
         assert!(!parent.is_good(&locks, "a"));
         drop(Lock { file: lock.file.try_clone().unwrap(), stamp: parent });
         assert!(matches!(attempt(&locks, "a"), Ok(Attempt::Held)));
-        // Nor does it remove the file.
+        // The copy does not remove the file either.
         Lock { file: lock.file.try_clone().unwrap(), stamp: parent }.remove(&locks, "a").unwrap();
         assert!(lock.stamp().is_good(&locks, "a"));
         drop(lock);

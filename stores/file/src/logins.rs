@@ -1,4 +1,4 @@
-//! Logins that wait for their users. Each is sealed, and taken once.
+//! Pending logins. Each is sealed, and can be taken once.
 
 use base16ct::lower as hex;
 use secrecy::{ExposeSecret, SecretSlice};
@@ -58,7 +58,7 @@ pub(crate) fn pending(place: &Place, now: Moment) -> Result<Vec<(LoginKey, Pendi
     let mut pending = Vec::new();
     for file in place.home.logins.names()? {
         let Some(key) = key_of(&file) else { continue };
-        // It may have been taken since the folder was read. One that cannot be read hides no others.
+        // A login may have been taken since the folder was read. One that cannot be read is skipped.
         pending.extend(peek(place, &key, now).ok().flatten().map(|login| (key, login)));
     }
     Ok(pending)
@@ -69,7 +69,7 @@ pub(crate) fn drop_all(place: &Place, identity: &ServerIdentity) -> Result<(), F
     let _lock = lock::wait(&place.home.locks, LOCK)?;
     for file in logins.names()? {
         let Some(key) = key_of(&file) else { continue };
-        // One that cannot be read can be taken by no one either.
+        // A login that cannot be read stays. It cannot be taken either.
         if open(place, &key, &file).is_ok_and(|login| login.is_some_and(|login| login.identity == *identity)) {
             logins.remove(&file)?;
         }
@@ -77,7 +77,7 @@ pub(crate) fn drop_all(place: &Place, identity: &ServerIdentity) -> Result<(), F
     logins.sync()
 }
 
-/// The key of the login in `file`; `None` for an unfinished file.
+/// The key of the login in `file`, or `None` for an unfinished file.
 fn key_of(file: &str) -> Option<LoginKey> {
     let mut key = [0; 32];
     hex::decode(file, &mut key).ok().filter(|key| key.len() == 32)?;

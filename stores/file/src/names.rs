@@ -1,12 +1,12 @@
 //! The names of identities' files.
 //!
-//! A file is named by a digest of its identity's key under a key of the home. This gives a name of fixed length for keys
-//! of up to nine kilobytes. It is unambiguous on file systems that ignore case. It is safe to log, because without the
-//! home's key no guess of an identity can be checked against it.
+//! A file is named by a digest of its identity's key under a key of the home. The name has a fixed length for keys of up to
+//! nine kilobytes. It is unambiguous on file systems that ignore case. It is safe to log, because without the home's key no
+//! guess of an identity can be checked against it.
 //!
-//! The index maps names back to identities, one sealed key a line, so that listing reads no record. It only grows, and it
-//! is no authority. An identity missing from it is read from the record's header, and an identity without a record is not
-//! listed.
+//! The index maps names back to identities, with one sealed key on each line, so that listing reads no record. It only grows,
+//! and may be incomplete or outdated. An identity that is missing from it is read from the record's header, and an identity
+//! without a record is not listed.
 
 use std::collections::BTreeMap;
 use std::io::{Read, Seek, SeekFrom, Write};
@@ -41,7 +41,7 @@ impl Name {
         Self(hex::encode_string(&keys.identity(key)))
     }
 
-    /// The name that files of the identity with this key had before names were keyed.
+    /// The name that files of the identity with this key had in format 1, where digests used no key.
     pub(crate) fn unkeyed(key: &str) -> Self {
         Self(hex::encode_string(&Sha256::digest(key)))
     }
@@ -51,7 +51,7 @@ impl Name {
         Self(hex::encode_string(digest))
     }
 
-    /// The name that a file's name stands for, if it is one.
+    /// The name of an identity or an entry, read from a file's name. `None` if the file has another name.
     pub(crate) fn read(file: &str) -> Option<Self> {
         hex::decode(file, &mut [0; 32]).is_ok_and(|hash| hash.len() == 32).then(|| Self(file.to_owned()))
     }
@@ -103,7 +103,7 @@ impl Names {
         let mut known = self.known();
         match known.identities.get(name) {
             Some(identity) => Some(identity.clone()),
-            // The writer of the record has usually indexed it before.
+            // The process that wrote the record has usually added it to the index before.
             None => {
                 known.read_on(home, keys).ok()?;
                 match known.identities.get(name) {

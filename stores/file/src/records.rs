@@ -23,7 +23,7 @@ use crate::seal::{self, Kind};
 /// The maximal size of a record's file.
 const MOST: usize = format::MAX_BYTES + seal::OVERHEAD;
 
-/// The smallest room that is made for a successor's record.
+/// The minimum room that is made for the record with the next refresh token.
 const ROOM: usize = 8 * 1024;
 
 /// An open home, with everything needed to read it.
@@ -80,15 +80,17 @@ pub(crate) fn change(place: &Place, identity: &ServerIdentity, change: &Change) 
     };
     let sealed = seal_record(place, &name, identity, &after)?;
     if matches!(change, Change::Mark { .. }) {
-        // A full disk is found before the token is presented. The successor's record is then written in this room.
+        // A full disk is thus noticed before the token is presented. The record with the next token can be written in this
+        // room.
         place.home.records.make_room(name.as_str(), (2 * sealed.len()).max(ROOM))?;
     }
     if let Change::Commit(_) = change {
-        // The server has just issued this token, and this is its only copy, so it waits for nothing but its own lock. No
-        // other identity can have it to install.
+        // The server has just issued this token, and this is its only copy. Therefore the write waits only for the record's own
+        // lock. No other identity can be about to install this token.
         let hinted = reservations::before_at_once(place, identity, before.as_deref(), &after);
         match replace(place, &name, &sealed, change) {
-            // A disk without room for a huge access token has some for the refresh token alone, which cannot be had again.
+            // A disk that is too full for a huge access token may have room for the refresh token, which cannot be obtained
+            // again.
             Err(error) if *error.trouble() == Trouble::Full => {
                 let Some(bare) = without_access(&after) else { return Err(error) };
                 replace(place, &name, &seal_record(place, &name, identity, &bare)?, change).map_err(|_| error)?;
@@ -108,8 +110,8 @@ pub(crate) fn change(place: &Place, identity: &ServerIdentity, change: &Change) 
         add_name(place, &name, identity, before.as_deref());
     } else {
         add_name(place, &name, identity, before.as_deref());
-        // A process that reserves the token between these two steps finds this identity named. It waits for this lock
-        // and then checks whether the record holds the token.
+        // A process that reserves the token between these two steps finds this identity in the hint. It then waits for this
+        // lock and checks whether the record holds the token.
         let moved = reservations::before(place, identity, before.as_deref(), &after)?;
         if unknown.is_some() {
             put_aside(place, &name, &sealed)?;
@@ -131,7 +133,8 @@ pub(crate) fn change(place: &Place, identity: &ServerIdentity, change: &Change) 
     Ok(Changed::Applied { before, after })
 }
 
-/// Writes a record. Where the disk is full, it is written in the room that was made with the mark. A mark itself is not.
+/// Writes a record. On a full disk, the record is written in the room that was made with the mark. A record with a new mark
+/// never uses that room.
 fn replace(place: &Place, name: &Name, sealed: &[u8], change: &Change) -> Result<(), FileError> {
     let (records, name) = (&place.home.records, name.as_str());
     match records.replace(name, sealed, Durability::Durable) {
@@ -150,7 +153,7 @@ fn without_access(record: &Record) -> Option<Record> {
     bare.held().is_some().then_some(bare)
 }
 
-/// Writes a record in the place of one that cannot be opened, which stays beside it.
+/// Replaces a record that cannot be opened. The damaged file is kept under another name.
 fn put_aside(place: &Place, name: &Name, sealed: &[u8]) -> Result<(), FileError> {
     let records = &place.home.records;
     let aside = records.path_of(&records.replace_damaged(name.as_str(), sealed)?);
@@ -159,8 +162,8 @@ fn put_aside(place: &Place, name: &Name, sealed: &[u8]) -> Result<(), FileError>
     Ok(())
 }
 
-/// Stands for a record that cannot be opened. Its counters are above all that the lost record can have had. None of them
-/// grows by one in each second.
+/// A substitute for a record that cannot be opened. Its counters are the seconds since 1970, and thus above those of the lost
+/// record, because no counter grows once every second.
 fn unknown(now: WallTime) -> Record {
     let seconds = now.as_millis() / 1_000;
     Record {
@@ -173,7 +176,7 @@ fn unknown(now: WallTime) -> Record {
     }
 }
 
-/// Adds an identity without a record to the index. The record names it too, so the index can be rebuilt.
+/// Adds an identity to the index if it had no record before. The record names the identity too, so the index can be rebuilt.
 fn add_name(place: &Place, name: &Name, identity: &ServerIdentity, before: Option<&Record>) {
     if before.is_none()
         && let Err(error) = place.names.add(&place.home, &place.keys, name, identity)

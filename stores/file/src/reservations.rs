@@ -1,9 +1,9 @@
 //! The owners of refresh tokens. No two identities may hold the same one.
 //!
-//! Each token that is held or waited for has one small file. The file is named by the token's digest and names the
-//! identities, sealed. Its word about a holder is only a hint. The hint is written before the record, taken back after it, and
-//! trusted only if the record agrees when read under its own lock. So a process that dies in between leaves no false
-//! owner. If the hint cannot be written, no login is stored.
+//! Each token that is held, or reserved for a login, has one small sealed file. The file is named by the token's digest and
+//! lists the identities. This list is only a hint. A hint is written before the record, and outdated hints are removed after
+//! it. A hint is trusted only if the record, read under its own lock, holds the token. A process that dies in between thus
+//! leaves no false owner. If the hint cannot be written, no login is stored.
 //!
 //! The result of a refresh does not wait for its hint, because it is the only copy of a token. If the hint cannot be written
 //! at once, the record is written first, and the next reservation searches all records.
@@ -25,10 +25,10 @@ use crate::names::Name;
 use crate::records::{self, Place};
 use crate::seal::{self, Kind};
 
-/// The time after which a reservation without an install lapses.
+/// The lifetime of a reservation that no install follows.
 const WAITS: Duration = Duration::from_secs(600);
 
-/// The lock for writing any hint. Its holder waits for no other lock but the index's.
+/// The lock for writing any hint. While a process holds it, the only lock that it may wait for is that of the index.
 const LOCK: &str = "held";
 
 /// The file that names the boot in which the hints were last found complete.
@@ -37,19 +37,19 @@ const BOOT: &str = "boot";
 /// The maximal size of a hint.
 const MOST: usize = 1024 * 1024;
 
-/// The maximal number of attempts when other processes get in between.
+/// The maximal number of attempts while other processes change the hint.
 const ATTEMPTS: u32 = 16;
 
 /// The contents of a hint.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Hint {
-    /// The identities whose records hold the token, or were about to.
+    /// The identities whose records hold the token, or were about to hold it.
     holders: Vec<ServerIdentity>,
-    /// The identity that waits to install it, and since when.
+    /// The identity that has reserved the token, and the time of the reservation.
     waiting: Option<(WallTime, ServerIdentity)>,
 }
 
-/// The hints that a finished write has to take back.
+/// The tokens whose hints a finished write has to update.
 #[derive(Default)]
 pub(crate) struct Moved {
     /// The refresh token that the write replaced.
@@ -96,7 +96,7 @@ pub(crate) fn before_at_once(
     }
 }
 
-/// Adds a hint for a refresh token that has come in the place of one that is gone. The caller holds the lock.
+/// Adds a hint for a refresh token, which may have replaced another one (`gone`). The caller holds the lock.
 fn hint(
     place: &Place,
     identity: &ServerIdentity,
@@ -105,8 +105,7 @@ fn hint(
 ) -> Result<Moved, FileError> {
     let mut moved = Moved { gone, installed: None };
     if let Some(come) = come {
-        // In a rotation, the usual case, the hint keeps its contents under a new name. That costs the disk next to
-        // nothing.
+        // In a rotation, the usual case, the hint keeps its contents and gets a new name. That needs no new file.
         let only_ours = Hint { holders: vec![identity.clone()], waiting: None };
         let old = gone.map(|gone| read(place, gone).map(|hint| (gone, hint))).transpose()?;
         let renamed = old.filter(|(_, hint)| *hint == only_ours);
@@ -123,7 +122,7 @@ fn hint(
 }
 
 impl Moved {
-    /// After the record was written, takes back the hints that no longer hold.
+    /// After the record was written, removes the hints that are no longer true.
     pub(crate) fn after(self, place: &Place, identity: &ServerIdentity) -> Result<(), FileError> {
         let Self { gone, installed } = self;
         if (gone, installed) == (None, None) {
@@ -150,8 +149,8 @@ pub(crate) fn reserve(
 ) -> Result<Reservation, FileError> {
     for _ in 0..ATTEMPTS {
         let named = read(place, digest)?;
-        // Their records must not change while they are read. The lock of the hints is taken last, as it is where
-        // records are written.
+        // The records of the named identities must not change while they are read. The lock of the hints is taken last, in the
+        // same order as where records are written.
         let (_standing, _lock) = (hold_still(place, identity, &named)?, lock::wait(&place.home.locks, LOCK)?);
         look_through(place, now.boot)?;
         let mut hint = read(place, digest)?;
@@ -189,7 +188,7 @@ fn other_owner(
             return Ok(Some(holder.clone()));
         }
     }
-    // The clock may have been set either way since.
+    // The clock may have been set forward or back since.
     let lately = |since: WallTime| now.since(since).max(since.since(now)) < WAITS;
     let waiting = hint.waiting.as_ref().filter(|(since, who)| who != identity && lately(*since));
     Ok(waiting.map(|(_, who)| who.clone()))
@@ -236,7 +235,7 @@ fn update(place: &Place, digest: KeyedDigest, with: impl FnOnce(&mut Hint)) -> R
 
 fn read(place: &Place, digest: KeyedDigest) -> Result<Hint, FileError> {
     let Some(bytes) = place.home.held.read(&file(digest), MOST)? else { return Ok(Hint::default()) };
-    // A hint that a power failure cut off is none. The next boot's search writes it again.
+    // A hint that a power failure cut off counts as missing. The search after the next boot writes it again.
     let opened = seal::open(&place.keys, Kind::Hint, &[], bytes);
     let text = opened.as_ref().ok().and_then(|opened| std::str::from_utf8(opened.plaintext()).ok());
     Ok(Hint::from_text(text.unwrap_or_default()))

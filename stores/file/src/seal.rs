@@ -10,11 +10,11 @@
 //! | 24 | a nonce, random for each write |
 //! | … | the plaintext, sealed with XChaCha20-Poly1305, and its tag |
 //!
-//! The seal covers everything before the nonce as associated data, and with it the context that the file's place
-//! implies. The layout has a version of its own. The record's own format is read after the file was opened.
+//! The seal also covers, as associated data, everything before the nonce and the context that the file's name implies. The
+//! version of the layout is independent of the record's format, which is read after the file was opened.
 //!
-//! A sealed key is a nonce, the key sealed as above, and its tag. So the key is read without opening the file. In layout 1
-//! the keys of records and entries stood in clear.
+//! A sealed key consists of a nonce, the key sealed as above, and its tag. The key can thus be read without opening the whole
+//! file. In layout 1 the keys of records and entries were not sealed.
 
 use std::ops::Range;
 
@@ -31,7 +31,7 @@ pub(crate) const OVERHEAD: usize = 16 * 1024;
 const MAGIC: &[u8; 11] = b"tokenkeeper";
 /// The newest layout of any kind.
 const NEWEST: u8 = 2;
-/// The layout that records and entries had while their keys stood in clear.
+/// The layout of records and entries in which their keys were not sealed.
 pub(crate) const CLEAR: u8 = 1;
 const PREFIX: usize = MAGIC.len() + 2 + 4;
 const NONCE: usize = 24;
@@ -46,12 +46,12 @@ pub(crate) enum Kind {
     Entry = b'I',
     Hint = b'H',
     Names = b'S',
-    /// A line of the index. It has no layout.
+    /// A line of the index, which has no header and no layout version.
     Line = b'N',
 }
 
 impl Kind {
-    /// The layout that is written.
+    /// The version of the layout for new files.
     pub(crate) fn layout(self) -> u8 {
         match self {
             Self::Record | Self::Entry => 2,
@@ -85,7 +85,7 @@ pub(crate) fn seal(
     plaintext: &[u8],
 ) -> Result<Zeroizing<Vec<u8>>, Trouble> {
     let length = u32::try_from(header.len()).map_err(|_| Trouble::Damaged)?;
-    // One buffer of the final size, in which the plaintext is sealed in place.
+    // The buffer has the final size, and the plaintext is sealed in place, so that no copies of it are left behind.
     let mut bytes = Zeroizing::new(Vec::with_capacity(PREFIX + header.len() + NONCE + plaintext.len() + TAG));
     bytes.extend_from_slice(MAGIC);
     bytes.extend_from_slice(&[kind.layout(), kind as u8]);
@@ -131,8 +131,8 @@ pub(crate) fn open_key(keys: &Keys, kind: Kind, bytes: &[u8]) -> Option<String> 
     opened.ok().and_then(|()| String::from_utf8(key).ok())
 }
 
-/// The same file with a sealed key in the place of its header, which ends at `end`. What follows can be opened neither
-/// before nor afterwards.
+/// The same file with a sealed key in the place of its header, which ends at `end`. It is for files whose contents cannot be
+/// opened, neither before nor afterwards.
 pub(crate) fn with_sealed_key(
     keys: &Keys,
     kind: Kind,
@@ -172,7 +172,7 @@ pub(crate) fn open_layout(
     Ok(Opened { bytes, plaintext: start..end })
 }
 
-/// The position of the header in a file, of which the beginning is enough. The header is not authenticated here.
+/// The position of the header in a file. The beginning of the file is enough. The header is not authenticated here.
 pub(crate) fn header(kind: Kind, layout: u8, bytes: &[u8]) -> Result<Range<usize>, Trouble> {
     let (found, of) = match bytes.strip_prefix(MAGIC) {
         Some([layout, of, ..]) => (*layout, *of),
@@ -188,7 +188,7 @@ pub(crate) fn header(kind: Kind, layout: u8, bytes: &[u8]) -> Result<Range<usize
     if (of, found) == (kind as u8, layout) { Ok(PREFIX..end) } else { Err(Trouble::Damaged) }
 }
 
-/// The sealed key in the header of a file of this kind, of which the beginning is enough.
+/// The key in the header of a file of this kind, opened. The beginning of the file is enough.
 pub(crate) fn key(keys: &Keys, kind: Kind, bytes: &[u8]) -> Option<String> {
     header(kind, kind.layout(), bytes).ok().and_then(|at| open_key(keys, kind, &bytes[at]))
 }

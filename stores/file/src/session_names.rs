@@ -30,7 +30,7 @@ pub(crate) fn read(place: &Place) -> Result<Names, FileError> {
     names.collect::<Option<_>>().ok_or_else(damaged)
 }
 
-/// Gives `identity` this name, in the place of the one that it has. Returns `false` if it is another identity's.
+/// Gives `identity` this name, in place of its earlier one. Returns `false` if another identity has the name.
 pub(crate) fn set(place: &Place, name: &str, identity: &ServerIdentity) -> Result<bool, FileError> {
     let _lock = lock::wait(&place.home.locks, FILE)?;
     let mut names = read(place)?;
@@ -42,7 +42,7 @@ pub(crate) fn set(place: &Place, name: &str, identity: &ServerIdentity) -> Resul
     write(place, &names).map(|()| true)
 }
 
-/// Takes the name of `identity` away. Returns whether it had one.
+/// Removes the name of `identity`. Returns whether it had one.
 pub(crate) fn remove(place: &Place, identity: &ServerIdentity) -> Result<bool, FileError> {
     if place.home.root.stat(FILE)?.is_none() {
         return Ok(false);

@@ -1,4 +1,4 @@
-//! The store. It runs every operation on a thread of its own, and describes each error in words.
+//! The store. It runs every operation on one of its own threads, and keeps the full error of the last failure.
 
 mod claiming;
 
@@ -37,11 +37,11 @@ use crate::{issuers, logins, reservations, session_names};
 /// share only the home. Neither gets a claim that the other holds.
 ///
 /// A claim is held until it is ended, until the last clone of the handle is dropped, or until the process is dead.
-/// Dropping a future of this store stops no operation that has begun. A change is made whole or not at all. A claim
-/// whose caller was dropped is given back.
+/// Dropping a future of this store does not stop an operation that has begun. A change is made completely or not at all. If
+/// the future of a claim was dropped, the claim is released.
 ///
-/// A handle works on the disk with at most 32 threads of its own, which end when they are idle. A disk that hangs takes no
-/// thread of the host. Work that finds none of the 32 free within four seconds fails with [`Trouble::Unserved`].
+/// A handle works on the disk with at most 32 threads of its own, which end when they are idle. A disk that hangs blocks no
+/// thread of the host. Work for which none of the 32 is free within four seconds fails with [`Trouble::Unserved`].
 #[derive(Clone)]
 pub struct FileStore(Arc<Inner>);
 
@@ -59,8 +59,8 @@ impl FileStore {
     /// The maximal number of lines kept of each identity's journal. When full, the older half is dropped.
     pub const JOURNAL_KEPT: usize = journal::KEPT;
 
-    /// Opens the home in the folder `dir`. Makes it where there is none. Its key is in a file of the home, unless the
-    /// home was made otherwise. For other options see [`builder`](Self::builder).
+    /// Opens the home in the folder `dir`, or makes one if there is none. The key must be in a file of the home. For other
+    /// options see [`builder`](Self::builder).
     ///
     /// # Errors
     ///
@@ -92,8 +92,8 @@ impl FileStore {
         &self.0.dir
     }
 
-    /// The last error, with the file and the remedy. It explains a [`StoreFault`], which has no text of its own. Failures to
-    /// write the journal do not count.
+    /// The last error, with the file and the remedy. It explains a [`StoreFault`], which has no such text. Failures to write
+    /// the journal are not kept.
     pub fn last_trouble(&self) -> Option<FileError> {
         self.0.trouble().clone()
     }
@@ -120,7 +120,7 @@ impl FileStore {
     ///
     /// # Errors
     ///
-    /// A [`FileError`] when the lock cannot be looked at.
+    /// A [`FileError`] when the lock cannot be tested.
     pub async fn is_presenting(&self, identity: &ServerIdentity, epoch: Epoch) -> Result<bool, FileError> {
         let identity = identity.clone();
         self.run(move |_, place| claims::is_held(&place.home, &place.name(&identity), ClaimScope::Spend(epoch))).await
@@ -145,8 +145,8 @@ impl FileStore {
         self.run(|_, place| session_names::read(place)).await
     }
 
-    /// Gives the session of `identity` a short name, in the place of the one that it has. The name is sealed, and any text
-    /// can be one. Returns `false`, and changes nothing, if another session has this name.
+    /// Gives the session of `identity` a short name, in place of its earlier one. Any text can be a name, and it is stored
+    /// sealed. Returns `false`, and changes nothing, if another session has this name.
     ///
     /// # Errors
     ///
@@ -156,7 +156,7 @@ impl FileStore {
         self.run(move |_, place| session_names::set(place, &name, &identity)).await
     }
 
-    /// Takes the short name of the session of `identity` away. Returns whether it had one.
+    /// Removes the short name of the session of `identity`. Returns whether it had one.
     ///
     /// # Errors
     ///
@@ -169,9 +169,9 @@ impl FileStore {
     /// Removes the journal of an identity that was logged out. Returns whether it was removed. An identity that is
     /// signed in, or has no record, is left as it is.
     ///
-    /// The record stays as a tombstone without a secret. It holds the epoch, revision and token number from which the
-    /// next login counts on. Without them a running process could take a new login for an older one, and a refresh of
-    /// the old session for one of the new. It also holds digests of refresh tokens that must not be used again.
+    /// The record stays as a tombstone without a secret. It holds the epoch, revision and token number, from which the
+    /// next login continues to count. Without them, a running process could take a new login for an older one, and a refresh
+    /// of the old session for one of the new. It also holds digests of refresh tokens that must not be used again.
     ///
     /// # Errors
     ///
@@ -194,7 +194,7 @@ impl FileStore {
     pub(crate) fn open_with(dir: &Path, key: &KeySource, watching: Watching, wanted: Where) -> Result<Self, FileError> {
         // An absolute path keeps the folder the same if the process changes its working directory.
         let dir = std::path::absolute(dir).map_err(|error| FileError::io(&error, dir))?;
-        // Without a trailing slash, which would make the system follow a link.
+        // This removes a trailing slash, which would make the system follow a symbolic link.
         let dir: PathBuf = dir.components().collect();
         let (home, keys) = Home::open(&dir, key, wanted)?;
         let place = Place::new(home, keys);
@@ -210,7 +210,7 @@ impl FileStore {
         })))
     }
 
-    /// Runs `work` on the home, on a thread of the store's own.
+    /// Runs `work` on the home, on one of the store's threads.
     async fn run<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Arc<Inner>, &Place) -> Result<T, FileError> + Send + 'static,
@@ -353,7 +353,7 @@ impl TokenStore for FileStore {
     async fn watch(&self) -> Result<Box<dyn StoreWatch>, StoreFault> {
         let watch = self.serve(|inner, place| {
             let watch = watch::begin(inner, inner.watching)?;
-            // A watch lives long, so its start is a good time to tidy up. A failure here does not matter.
+            // A watch lives long, so the leftovers of dead processes are removed when it begins. A failure does not matter.
             if let Err(error) = sweep(&place.home) {
                 tracing::debug!(%error, "what dead processes left was not removed");
             }
@@ -365,7 +365,7 @@ impl TokenStore for FileStore {
     async fn note(&self, identity: &ServerIdentity, line: JournalLine) -> Result<(), StoreFault> {
         let identity = identity.clone();
         let noted = self.run(move |_, place| journal::note(place, &identity, &line)).await;
-        // No last trouble. It would hide that of the request which the line is about.
+        // This error is not kept as the last one, because it would hide the error of the request that the line describes.
         noted.map_err(|error| {
             tracing::warn!(%error, "the journal could not be written");
             error.fault()
@@ -449,7 +449,7 @@ fn sweep(home: &Home) -> Result<Swept, FileError> {
     swept.unfinished += sweep_unfinished(home, &home.journals, for_journals)?;
     swept.unfinished += sweep_unfinished(home, &home.held, |_| Some("held".to_owned()))?;
     swept.unfinished += sweep_unfinished(home, &home.logins, |_| Some("logins".to_owned()))?;
-    // Each of these has a lock of its own name.
+    // The lock of each of these files has the name of the file.
     let alone = |file: &str| ["home", session_names::FILE].contains(&file).then(|| file.to_owned());
     swept.unfinished += sweep_unfinished(home, &home.root, alone)?;
     if let Some(folder) = home.issuers()? {

@@ -1,18 +1,17 @@
 //! The change of a home of format 1 to format 2.
 //!
-//! In format 1, names of files were digests without a key, and identities stood in clear in the index, in the hints and in
-//! the headers of records. A process of an earlier version may be using the home meanwhile. It must neither lose a token
-//! that it is about to store, nor spend one afterwards.
+//! In format 1, names of files were digests without a key, and identities were not sealed in the index, in the hints and in
+//! the headers of records. A process of an earlier version may be using the home during the change. It must neither lose a
+//! token that it is about to store, nor spend one after the change.
 //!
 //! 1. The folder of records gets another name. From then on every operation of an earlier version fails, and changes
 //!    nothing.
-//! 2. Each lock is taken, and removed with its file, and then the folder of locks. If an earlier version holds one, it may
-//!    be refreshing. Then the folder of records gets its name back, and this waits.
-//! 3. The records are sealed anew, in a folder of their own. The old ones stay as they are.
-//! 4. The file `home` is replaced, with the new format in it. Earlier versions refuse the home from then on. This is the
-//!    step that decides. Before it, a failure is undone. After it, the change is completed, if need be when the home is
-//!    opened the next time.
-//! 5. The new folder gets its name, journals get theirs, the entries of issuers are sealed anew, and the hints, the old
+//! 2. Each lock is taken, and its file removed. Then the folder of locks is removed. If a process of an earlier version holds
+//!    a lock, it may be refreshing. The folder of records then gets its name back, and the change waits.
+//! 3. The records are sealed again, in a new folder. The old ones are not changed.
+//! 4. The file `home` is replaced by one with the new format. Earlier versions refuse the home from then on. A failure before
+//!    this step is undone. After this step, the change is completed, if necessary when the home is opened the next time.
+//! 5. The new folder and the journals get their new names, and the entries of issuers are sealed again. The hints, the old
 //!    index and the old records are removed. The next reservation writes the hints again.
 //!
 //! Every step can be repeated, so a crash at any time leaves a home that can be opened.
@@ -33,7 +32,7 @@ use crate::seal::{self, CLEAR, Kind};
 /// The folder of records of format 1, while it is replaced.
 const EARLIER: &str = "records.1";
 
-/// The folder of records of format 2, until it has its name.
+/// The folder of records of format 2, until it gets its final name.
 const STAGED: &str = "records.2";
 
 /// The index of format 1.
@@ -45,13 +44,13 @@ const LOCKS: &str = "locks";
 /// The lock of this change. It is in the home itself, because the folder of locks is removed.
 const LOCK: &str = "upgrade";
 
-/// How long this waits for a refresh of an earlier version, and the pause between two looks.
+/// The maximum wait for a refresh of an earlier version, and the pause between two attempts.
 const PATIENCE: (Duration, Duration) = (Duration::from_secs(10), Duration::from_millis(50));
 
 /// The number of attempts at the lock of this change, of three seconds each.
 const ATTEMPTS: u32 = 10;
 
-/// The number of times that locks are removed, because new ones were made meanwhile.
+/// The maximum number of times that locks are removed. Earlier versions may make new ones meanwhile.
 const ROUNDS: u32 = 64;
 
 /// Changes the home to the current format, unless it has it.
@@ -61,13 +60,13 @@ pub(crate) fn run(root: &Folder, about: &About, keys: &Keys) -> Result<(), FileE
         return Ok(());
     }
     let lock = wait(root)?;
-    // Another process may have done it meanwhile.
+    // Another process may have made the change meanwhile.
     let about = home::about(root)?.ok_or_else(|| root.error(Trouble::Missing, home::ABOUT))?;
     if is_needed(&about)? {
         if about.format < FORMAT {
             fence(root)?;
             replace(root, about, keys).inspect_err(|error| {
-                // A home that perhaps has the new format is completed when it is opened the next time.
+                // A home that may have the new format already is completed when it is opened the next time.
                 if *error.trouble() != Trouble::Unsure {
                     open_again(root);
                 }
@@ -88,7 +87,7 @@ fn wait(root: &Folder) -> Result<Lock, FileError> {
     lock::wait(root, LOCK)
 }
 
-/// Keeps processes of earlier versions out, once none of them holds a lock.
+/// Waits until no process of an earlier version holds a lock, and then locks these processes out.
 fn fence(root: &Folder) -> Result<(), FileError> {
     let (patience, pause) = PATIENCE;
     let mut waited = Duration::ZERO;
@@ -107,7 +106,7 @@ fn fence(root: &Folder) -> Result<(), FileError> {
     }
 }
 
-/// A lock that a process holds, if there is one. A look disturbs the others less than the fence does.
+/// A lock that a process holds, if there is one. This check disturbs other processes less than `shut` does.
 fn held_lock(root: &Folder) -> Result<Option<String>, FileError> {
     let Some(locks) = there(root, LOCKS)? else { return Ok(None) };
     for file in locks.names()? {
@@ -118,7 +117,7 @@ fn held_lock(root: &Folder) -> Result<Option<String>, FileError> {
     Ok(None)
 }
 
-/// Moves the records away, and removes all locks. Returns the first one that is held.
+/// Moves the records away, and removes all locks. Returns the name of the first lock that is held.
 fn shut(root: &Folder) -> Result<Option<String>, FileError> {
     if root.stat(RECORDS)?.is_some() {
         if root.stat(EARLIER)?.is_some() {
@@ -136,7 +135,7 @@ fn shut(root: &Folder) -> Result<Option<String>, FileError> {
                 Attempt::Unsupported => return Err(locks.error(Trouble::NoLocks, &file)),
             }
         }
-        // Nothing can be made in a folder that was removed, so an operation that has begun takes no lock in it either.
+        // No file can be made in a removed folder, so an operation that has begun cannot take a lock in it.
         if root.remove_folder(LOCKS)? {
             return Ok(None);
         }
@@ -154,7 +153,7 @@ fn open_again(root: &Folder) {
     }
 }
 
-/// Writes the records in the new format, and then names it in the file `home`.
+/// Writes the records in the new format, and then the new format into the file `home`.
 fn replace(root: &Folder, about: About, keys: &Keys) -> Result<(), FileError> {
     let earlier = root.existing(EARLIER)?;
     clear(root, STAGED)?;
@@ -177,8 +176,8 @@ fn record(file: &str) -> Option<(Name, &str)> {
     Some((Name::read(name)?, rest))
 }
 
-/// The record in the new format, and its name. A record that cannot be opened stays such, but its key is sealed. If not
-/// even its key can be read, it stays as it is.
+/// The record in the new format, and its name. If a record cannot be opened, only its key is sealed. If its key cannot be read
+/// either, the record is not changed.
 fn sealed_anew(keys: &Keys, name: Name, bytes: Zeroizing<Vec<u8>>) -> Result<(Name, Zeroizing<Vec<u8>>), Trouble> {
     let Some((key, end)) = clear_key(Kind::Record, &bytes) else { return Ok((name, bytes)) };
     let is_named = Name::unkeyed(&key) == name && ServerIdentity::from_key(&key).is_ok();

@@ -1,7 +1,7 @@
 //! Store events for written records and issuers' entries.
 //!
 //! A record is written by renaming a file into the folder of records, so each watch observes that folder. It uses the
-//! operating system's events where possible, and polling elsewhere. The folder of issuers' entries is watched alike.
+//! operating system's events where possible, and polling elsewhere. The folder of issuers' entries is watched in the same way.
 
 mod polling;
 
@@ -135,7 +135,7 @@ pub(crate) fn begin(inner: &Arc<Inner>, watching: Watching) -> Result<FileWatch,
     let records = &place.home.records;
     if watching == Watching::System && !records.is_remote() {
         let mut folders = vec![place.home.root.path().to_owned(), records.path().to_owned()];
-        // If this store cannot make the folder of entries, it can write no entry.
+        // If the folder of entries cannot be made, it is not watched. No entry can be written then either.
         match place.home.make_issuers() {
             Ok(issuers) => folders.push(issuers.path().to_owned()),
             Err(error) => tracing::debug!(%error, "entries of issuers are not watched"),
@@ -193,7 +193,7 @@ impl Ear {
     }
 
     fn tell(&self, written: &Written) {
-        // Without a store there is no listener.
+        // If the store was dropped, nothing needs the event.
         if let Some(inner) = self.inner.upgrade() {
             tell(&inner, &self.hearing, written);
         }
@@ -205,7 +205,7 @@ fn tell(inner: &Inner, hearing: &Hearing, written: &Written) {
         Written::Record(name) => inner.whose(name).map(|identity| hearing.changed(identity)),
         Written::Entry(name) => inner.which_entry(name).map(|entry| hearing.entry_changed(entry)),
     };
-    // The file does not reveal its identity, so any record or entry may have changed.
+    // The identity or the key of the file cannot be determined, so the watch reports a lag.
     if told.is_none() {
         hearing.lagged();
     }

@@ -1,7 +1,7 @@
-//! The threads that work on the disk. A store has threads of its own, so that a disk that hangs takes none of the host's.
+//! The threads that work on the disk. A store has its own threads, so that a disk that hangs blocks none of the host's.
 //!
-//! There are at most 32 of them. Each begins when work comes and no thread is idle, and ends when it was idle for a
-//! while. Work that finds all of them taken waits in a queue. After four seconds it fails there, without having begun.
+//! There are at most 32 threads. A thread is started when work arrives and no thread is idle, and ends when it was idle for a
+//! while. While all threads are busy, work waits in a queue. After four seconds it fails there, without having begun.
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -16,16 +16,16 @@ const MOST: usize = 32;
 /// The time after which an idle thread ends.
 const IDLE: Duration = Duration::from_secs(10);
 
-/// The time between two looks at the queue, and the number of looks that leave work in it. Together they are shorter than
-/// the engine's timeout for a store.
+/// The interval at which the queue is examined, and the number of examinations after which waiting work fails. The total time
+/// is shorter than the engine's timeout for a store.
 const LOOKS: (Duration, u8) = (Duration::from_millis(500), 8);
 
 /// The reason why work has no result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Undone {
-    /// It never began, because no thread was free in time or none could be started.
+    /// The work never began, because no thread was free in time or none could be started.
     NotBegun,
-    /// It panicked.
+    /// The work panicked.
     BrokenOff,
 }
 
@@ -51,7 +51,7 @@ struct State {
     is_closed: bool,
 }
 
-/// Work, and the number of looks at the queue that still leave it there. `None` for work that waits as long as it takes.
+/// Work, and the number of examinations of the queue that it may still wait for. `None` for work without a time-out.
 struct Job {
     work: Box<dyn FnOnce() + Send>,
     looks: Option<u8>,
@@ -64,12 +64,12 @@ impl Default for Workers {
 }
 
 impl Workers {
-    /// Runs `work` on a thread that may block. Work that has begun, or waits, is not stopped by dropping the future.
+    /// Runs `work` on a thread that may block. If the future is dropped, the work still waits or runs to its end.
     pub(crate) async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, Undone> {
         self.hand_over(work, Some(LOOKS.1)).await
     }
 
-    /// Runs `work` like [`run`](Self::run), but however long it must wait for a thread.
+    /// Runs `work` like [`run`](Self::run), without a time-out for its wait for a thread.
     pub(crate) async fn run_at_last<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> T + Send + 'static,
@@ -106,7 +106,7 @@ impl Workers {
             drop(refused);
         } else if !state.has_observer {
             let shared = Arc::clone(&self.shared);
-            // Without an observer, the work waits for a thread.
+            // If no observer can be started, the work waits for a thread without a time-out.
             state.has_observer = start(move || shared.observe()).is_ok();
         }
     }
@@ -125,7 +125,7 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Does the work that comes, until none came for a while.
+    /// Runs work from the queue, until none arrived for a while.
     fn work_on(&self) {
         let mut state = self.state();
         loop {
@@ -148,7 +148,7 @@ impl Shared {
         state.threads -= 1;
     }
 
-    /// Takes work out of the queue that has waited too long, as long as there is any.
+    /// Removes work that has waited too long from the queue, as long as there is work with a time-out.
     fn observe(&self) {
         loop {
             sleep(LOOKS.0);
@@ -161,7 +161,7 @@ impl Shared {
             state.has_observer = state.queue.iter().any(|job| job.looks.is_some());
             let goes_on = state.has_observer;
             drop(state);
-            // The work may own what ends only with it.
+            // The work is dropped without the lock, because its destructor may run other code.
             drop::<VecDeque<Job>>(late);
             if !goes_on {
                 return;

@@ -1,5 +1,5 @@
-//! Damaged files. A file is read as the right entry or is a clear error. It is never read as another's entry, and it
-//! is never overwritten.
+//! Damaged files. Reading a file gives the right entry or a clear error. A file is never read as the entry of another key,
+//! and a damaged file is never overwritten.
 
 use std::path::PathBuf;
 
@@ -122,7 +122,7 @@ fn an_entry_is_never_read_as_another_issuers_or_as_a_record() {
     elsewhere.put(ISSUER, None, "{}").unwrap();
     elsewhere.write(&one, &of_one);
     assert_eq!(elsewhere.is_refused(&one), Trouble::Damaged, "another home has another key, even of the same bytes");
-    // A record's seal over the same header and plaintext.
+    // A file that was sealed as a record, with the same header and plaintext.
     let header = one.key();
     let sealed = seal::seal(&fixture.place.keys, Kind::Record, header.as_bytes(), &[], b"{}").unwrap();
     fixture.write(&one, &sealed);
@@ -178,7 +178,7 @@ fn what_is_listed_is_what_the_files_say_of_themselves() {
     let name = RegistrationName::new("é".repeat(RegistrationName::MAX_BYTES / 2)).unwrap();
     let long = IssuerKey { issuer: Issuer(ISSUER.into()), kind: EntryKind::Registration(name) };
     fixture.seal(&long, "{\"format\":1,\"revision\":1,\"content\":\"removed\"}");
-    // A kind that belongs to a later version.
+    // An entry of a kind that this version does not know.
     let header = "jwks:https://as.example.com#";
     let sealed = seal::seal(&fixture.place.keys, Kind::Entry, header.as_bytes(), &[], b"{}").unwrap();
     std::fs::write(fixture.file(&key).with_file_name(name_of(&fixture.place, header).as_str()), &*sealed).unwrap();

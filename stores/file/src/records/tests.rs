@@ -1,4 +1,4 @@
-//! Damaged files. A record's file is read as the right record or is a clear error, and never as another's record.
+//! Damaged files. Reading a file gives the right record or a clear error, and never the record of another identity.
 
 use tokenkeeper_actors::law::ledger::Login;
 use tokenkeeper_actors::values::record::format::FormatError;
@@ -77,8 +77,8 @@ impl Desk {
         self.write(who, &sealed.unwrap());
     }
 
-    /// Asserts that neither a read nor a logout accepts the file, and that the file stays as it is. Neither does a login
-    /// accept that of a later version.
+    /// Asserts that neither a read nor a logout accepts the file, and that the file is not changed. A login must not accept a
+    /// file of a later version either.
     fn is_refused(&self, who: &ServerIdentity) -> Trouble {
         let before = self.read(who);
         let error = load(&self.place, who).unwrap_err();
@@ -186,7 +186,7 @@ fn a_login_puts_a_damaged_record_aside_and_continues_above_its_counters() {
     desk.seal(&work, "{\"format\":4}");
     desk.install(&work, "rt-new").unwrap();
     assert_eq!(desk.aside().len(), 4);
-    // They are neither listed nor swept.
+    // Damaged records that were put aside are neither listed nor swept.
     let mut listed = desk.place.list().unwrap();
     listed.sort();
     assert_eq!(listed, [who("home"), who("work")]);

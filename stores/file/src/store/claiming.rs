@@ -1,4 +1,4 @@
-//! Claims whose asker may be gone by the time that they are granted.
+//! Claims whose caller may have been dropped when they are granted.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use crate::names::Name;
 use crate::records::Place;
 
 impl FileStore {
-    /// Takes a claim. If the caller is gone by the time that it is granted, it is ended.
+    /// Takes a claim. If the caller was dropped before the claim is granted, the claim is ended.
     pub(super) async fn claim_lock(
         &self,
         name: impl FnOnce(&Place) -> Name + Send + 'static,
@@ -34,7 +34,7 @@ impl FileStore {
     }
 }
 
-/// A claim that was taken but not yet delivered to its flight. Dropping it gives the claim back.
+/// A claim that was taken but not yet delivered to its flight. Dropping it ends the claim.
 struct Untold {
     /// `None` once it was delivered.
     inner: Option<Arc<Inner>>,

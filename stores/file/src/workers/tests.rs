@@ -1,4 +1,4 @@
-//! The threads under work that does not end.
+//! The threads, with work that hangs.
 
 use std::future::Future;
 use std::sync::mpsc;
@@ -46,7 +46,7 @@ fn until(workers: &Workers, is_so: impl Fn(&State) -> bool) {
         }
         sleep(Duration::from_millis(5));
     }
-    panic!("in vain");
+    panic!("the condition was not reached");
 }
 
 #[tokio::test]
@@ -58,7 +58,7 @@ async fn work_that_hangs_takes_a_bounded_number_of_threads_and_work_behind_it_fa
     assert_eq!(workers.run(|| 1).await, Err(Undone::NotBegun));
     until(&workers, |state| state.queue.is_empty() && !state.has_observer);
     assert_eq!((workers.shared.state().threads, hanging.begun.try_recv().is_err()), (3, true));
-    // When it goes on, so does the work that comes then.
+    // When the work that hangs goes on, later work is done, too.
     drop(hanging.ends);
     assert_eq!(workers.run(|| 2).await, Ok(2));
 }
