@@ -219,6 +219,11 @@ impl LoginServer {
         self.site(|site| site.grants.all())
     }
 
+    /// The person of a chain, as of an [`Admission`](super::Admission).
+    pub fn subject_of(&self, chain: ChainId) -> Option<String> {
+        self.site(|site| site.grants.subject(chain).map(str::to_owned))
+    }
+
     // --- behaviour ---------------------------------------------------------------------------------------------------
 
     /// Adds a flaw.
