@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use crate::clients::{Clients, Documents};
 use crate::families::Families;
 use crate::inbound::GatewayLayer;
 use crate::law::Limits;
-use crate::people::{Identify, People, PeopleError, Upstream, UpstreamUser};
+use crate::people::{Identify, IdentifyByUser, People, PeopleError, Upstream, UpstreamUser};
 use crate::seal::{GatewayKey, Seal};
 use crate::server;
 use crate::store::GatewayStore;
@@ -67,17 +67,30 @@ pub(crate) struct Inner {
 #[derive(Debug)]
 pub(crate) struct OpenLogins {
     open: Mutex<BTreeMap<String, WallTime>>,
+    /// Logins whose page is not known yet.
+    beginning: AtomicUsize,
     max: usize,
 }
 
+/// A place for a login that begins.
+pub(crate) struct Place<'a>(&'a OpenLogins);
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        self.0.beginning.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
 impl OpenLogins {
-    /// Whether a further login may begin.
-    pub(crate) fn has_room(&self, now: WallTime) -> bool {
+    /// A place for a further login, unless there are too many.
+    pub(crate) fn place(&self, now: WallTime) -> Option<Place<'_>> {
+        let place = Place(self);
+        let beginning = self.beginning.fetch_add(1, Ordering::AcqRel);
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        if open.len() >= self.max {
+        if open.len() + beginning >= self.max {
             open.retain(|_, expires| now < *expires);
         }
-        open.len() < self.max
+        (open.len() + beginning < self.max).then_some(place)
     }
 
     pub(crate) fn opened(&self, key: String, now: WallTime) {
@@ -265,9 +278,6 @@ pub enum BuildError {
     /// There is no store.
     #[error("there is no store: give one with GatewayBuilder::store")]
     NoStore,
-    /// Nothing names the persons.
-    #[error("nothing names the persons who sign in: give GatewayBuilder::identify")]
-    NoIdentify,
     /// The clock could not be made.
     #[error("the operating system gave no random numbers: check that /dev/urandom or its equivalent can be read")]
     NoRandomness,
@@ -285,7 +295,7 @@ pub enum EnrollError {
     Store,
 }
 
-/// Builds a [`Gateway`]. A store, an upstream and a resource are required.
+/// Builds a [`Gateway`]. A store, an upstream and a resource are required. The first upstream names the persons.
 #[derive(Debug)]
 #[must_use]
 pub struct GatewayBuilder {
@@ -352,7 +362,8 @@ impl GatewayBuilder {
         Self { documents: Some(http), ..self }
     }
 
-    /// Names the persons who sign in at the first upstream.
+    /// Names the persons who sign in at the first upstream. Default: [`IdentifyByUser`], under the upstream's name. A change of it
+    /// makes other subjects of the same persons.
     pub fn identify(self, identify: Arc<dyn Identify>) -> Self {
         Self { identify: Some(identify), ..self }
     }
@@ -399,6 +410,8 @@ impl GatewayBuilder {
             Some(clock) => clock,
             None => Arc::new(SystemClock::new().map_err(|_| BuildError::NoRandomness)?),
         };
+        let by_user = || Arc::new(IdentifyByUser::at(&self.upstreams[0].name)) as Arc<dyn Identify>;
+        let identify = self.identify.unwrap_or_else(by_user);
         let takes_documents = self.documents.is_some();
         let documents = Documents::new(self.documents, Reach::beside(&origin));
         Ok(Gateway(Arc::new(Inner {
@@ -414,9 +427,13 @@ impl GatewayBuilder {
             upstreams: self.upstreams,
             resources,
             scopes: self.scopes,
-            identify: self.identify.ok_or(BuildError::NoIdentify)?,
+            identify,
             clock,
-            open_logins: OpenLogins { open: Mutex::default(), max: self.max_open_logins },
+            open_logins: OpenLogins {
+                open: Mutex::default(),
+                beginning: AtomicUsize::new(0),
+                max: self.max_open_logins,
+            },
             limits: self.limits,
             upstream_timeout: self.upstream_timeout,
             counters: Counters::default(),

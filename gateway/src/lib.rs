@@ -25,7 +25,7 @@ mod text;
 pub use gateway::{BuildError, EnrollError, Gateway, GatewayBuilder, GatewayCounts};
 pub use inbound::{GatewayLayer, GatewayService, Inbound, UpstreamSession, UpstreamTrouble};
 pub use law::{Family, FamilyId, Grant, Limits, Phase};
-pub use people::{Identify, IdentifyError, Upstream, UpstreamUser};
+pub use people::{Identify, IdentifyByUser, IdentifyError, Upstream, UpstreamUser};
 pub use seal::{GatewayKey, NoRandomness};
 
 /// The README's example, as a doc test.

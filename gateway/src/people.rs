@@ -32,6 +32,32 @@ pub trait Identify: fmt::Debug + Send + Sync + 'static {
     async fn identify(&self, session: &AuthSession) -> Result<UpstreamUser, IdentifyError>;
 }
 
+/// Names persons by their [`UserContext`](tokenkeeper::user::UserContext), which comes from the provider's userinfo endpoint or by
+/// its mapping.
+#[derive(Clone, Debug)]
+pub struct IdentifyByUser {
+    issuer: String,
+}
+
+impl IdentifyByUser {
+    /// The persons of this issuer, or of this other name of the provider, which never changes.
+    pub fn at(issuer: impl Into<String>) -> Self {
+        Self { issuer: issuer.into() }
+    }
+}
+
+#[async_trait]
+impl Identify for IdentifyByUser {
+    async fn identify(&self, session: &AuthSession) -> Result<UpstreamUser, IdentifyError> {
+        // An account that was used before has another session, so that no earlier answer is at hand.
+        let user = session.user().await.map_err(|error| match error.is_transient() {
+            true => IdentifyError::Unavailable { retry_after: error.retry_after() },
+            false => IdentifyError::NoPerson,
+        })?;
+        Ok(UpstreamUser { issuer: self.issuer.clone(), subject: user.subject().to_owned() })
+    }
+}
+
 /// A person, as a provider names them.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct UpstreamUser {

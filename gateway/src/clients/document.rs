@@ -27,6 +27,9 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a document is used before it is fetched again.
 const FRESH: Duration = Duration::from_secs(600);
 
+/// How long a document is used beyond that while it cannot be fetched.
+const STALE: Duration = Duration::from_secs(24 * 3600);
+
 /// How long a document that cannot be used is not fetched again.
 const FAILURE: Duration = Duration::from_secs(30);
 
@@ -85,14 +88,20 @@ impl Documents {
     /// The client of the document at `id`. A document is fetched at most every ten minutes.
     pub(super) async fn client(&self, id: &str, now: WallTime) -> Result<Arc<Client>, DocumentError> {
         let url = self.checked(id)?;
-        if let Some(kept) = self.kept().get(id).filter(|kept| now < kept.until) {
+        let known = self.kept().get(id).cloned();
+        if let Some(kept) = known.as_ref().filter(|kept| now < kept.until) {
             return kept.client.clone();
         }
-        let Ok(_permit) = self.requests.try_acquire() else { return Err(DocumentError::Busy) };
-        let client = self.fetch(&url, id).await.map(Arc::new);
+        // A client that is known goes on while its server is down, or while strangers keep the gateway busy.
+        let stale = known.and_then(|kept| kept.client.ok());
+        let Ok(_permit) = self.requests.try_acquire() else { return stale.ok_or(DocumentError::Busy) };
+        let client = match (self.fetch(&url, id).await.map(Arc::new), stale) {
+            (Err(DocumentError::Unreachable), Some(stale)) => return Ok(stale),
+            (client, _) => client,
+        };
         let until = now.after(if client.is_ok() { FRESH } else { FAILURE });
         let mut kept = self.kept();
-        kept.retain(|_, kept| now < kept.until);
+        kept.retain(|_, kept| now < if kept.client.is_ok() { kept.until.after(STALE) } else { kept.until });
         while kept.len() >= MAX_KEPT {
             let Some(oldest) = kept.iter().min_by_key(|(_, kept)| kept.until).map(|(id, _)| id.clone()) else { break };
             kept.remove(&oldest);

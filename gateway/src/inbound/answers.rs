@@ -64,11 +64,11 @@ impl IntoResponse for UpstreamTrouble {
                     "interaction_url": login_page,
                 }),
             ),
-            Self::Refused { upstream, reason } => json(
+            Self::Refused { upstream, .. } => json(
                 StatusCode::BAD_GATEWAY,
                 &serde_json::json!({
                     "error": "upstream_refused",
-                    "error_description": format!("{upstream} gives no token ({reason}): tell the gateway's operator"),
+                    "error_description": format!("{upstream} gives no token: tell the gateway's operator"),
                 }),
             ),
             Self::Unknown => json_error(StatusCode::INTERNAL_SERVER_ERROR, "server_error", "there is no such upstream"),

@@ -40,6 +40,7 @@ struct Guard {
     scopes: Vec<String>,
     required: Vec<String>,
     binds_sessions: bool,
+    gives_user: bool,
 }
 
 impl GatewayLayer {
@@ -47,7 +48,15 @@ impl GatewayLayer {
         let metadata = metadata_of(&gateway.0.issuer, &resource);
         let challenge = Challenge { metadata, scopes: gateway.0.scopes.clone() };
         let (scopes, required) = (Vec::new(), Vec::new());
-        Self(Arc::new(Guard { gateway, resource, challenge, scopes, required, binds_sessions: true }))
+        Self(Arc::new(Guard {
+            gateway,
+            resource,
+            challenge,
+            scopes,
+            required,
+            binds_sessions: true,
+            gives_user: false,
+        }))
     }
 
     /// The same layer, which asks for these scopes of the token. Challenges name them. Default: none are asked for, and
@@ -75,8 +84,16 @@ impl GatewayLayer {
         self.with(|guard| guard.binds_sessions = false)
     }
 
+    /// The same layer, which puts the [`UserContext`](tokenkeeper::user::UserContext) of the first upstream into the extensions of
+    /// each request. A request without one is answered with the [trouble](super::UpstreamTrouble). Default: a handler asks for
+    /// the users that it needs ([`UpstreamSession::user`](super::UpstreamSession::user)).
+    #[must_use]
+    pub fn gives_user(self) -> Self {
+        self.with(|guard| guard.gives_user = true)
+    }
+
     fn with(self, change: impl FnOnce(&mut Guard)) -> Self {
-        let Guard { gateway, resource, challenge, scopes, required, binds_sessions } = &*self.0;
+        let Guard { gateway, resource, challenge, scopes, required, binds_sessions, gives_user } = &*self.0;
         let mut guard = Guard {
             gateway: gateway.clone(),
             resource: resource.clone(),
@@ -84,6 +101,7 @@ impl GatewayLayer {
             scopes: scopes.clone(),
             required: required.clone(),
             binds_sessions: *binds_sessions,
+            gives_user: *gives_user,
         };
         change(&mut guard);
         Self(Arc::new(guard))
@@ -189,6 +207,16 @@ where
             if owner.as_ref().is_some_and(|owner| !owner.unwrap(&guard.gateway.0.seal, request.headers_mut())) {
                 // Clients begin a new session then, without signing in.
                 return Ok(json_error(StatusCode::NOT_FOUND, "unknown_session", "there is no such session of yours"));
+            }
+            if guard.gives_user {
+                let user = match inbound.first() {
+                    Ok(session) => session.user().await,
+                    Err(trouble) => Err(trouble),
+                };
+                match user {
+                    Ok(user) => drop(request.extensions_mut().insert(user)),
+                    Err(trouble) => return Ok(trouble.into_response()),
+                }
             }
             request.extensions_mut().insert(inbound);
             let mut answer = inner.call(request).await?.into_response();

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokenkeeper::user::{UserContext, UserOptions};
 use tokenkeeper::{AuthSession, Lease, Reason, TokenError, TokenOptions};
 
 use crate::gateway::Gateway;
@@ -50,6 +51,12 @@ impl Inbound {
     /// The scopes that the person has allowed the client.
     pub fn scopes(&self) -> &[String] {
         &self.0.grant.scopes
+    }
+
+    /// The person's session at the first upstream, which identified the person.
+    pub(super) fn first(&self) -> Result<UpstreamSession, UpstreamTrouble> {
+        let first = self.0.gateway.0.upstreams.first().ok_or(UpstreamTrouble::Unknown)?;
+        self.upstream(&first.name)
     }
 
     /// The person's session at an upstream.
@@ -113,16 +120,46 @@ impl UpstreamSession {
         &self.session
     }
 
+    /// Returns the person as the provider describes them, as [`AuthSession::user`] does, within the gateway's time-out.
+    ///
+    /// # Errors
+    ///
+    /// [`UpstreamTrouble`], which is the answer to the inbound request too.
+    ///
+    /// # Cancellation
+    ///
+    /// Safe to drop at any await.
+    pub async fn user(&self) -> Result<UserContext, UpstreamTrouble> {
+        match self.session.user_at_hand() {
+            Some(user) => Ok(user),
+            None => {
+                let options = UserOptions { timeout: self.timeout, ..UserOptions::default() };
+                self.session.user_with(options).await.map_err(|error| {
+                    self.told(error.reason(), error.is_login_required(), error.is_transient(), error.retry_after())
+                })
+            }
+        }
+    }
+
     /// The answer to the inbound request for an error of the session.
     pub fn trouble(&self, error: &TokenError) -> UpstreamTrouble {
+        let reason = Some(error.reason());
+        self.told(reason, error.is_login_required(), error.is_transient(), error.retry_after())
+    }
+
+    fn told(
+        &self,
+        reason: Option<Reason>,
+        needs_login: bool,
+        passes: bool,
+        retry_after: Option<Duration>,
+    ) -> UpstreamTrouble {
         let upstream = self.upstream.clone();
-        let reason = error.reason();
-        if error.is_login_required() {
+        if needs_login {
             return UpstreamTrouble::LoginRequired { upstream, reason, login_page: self.login_page.clone() };
         }
-        if error.is_transient() {
-            let retry_after = error.retry_after().unwrap_or(RETRY);
-            return UpstreamTrouble::Unavailable { upstream, reason, retry_after };
+        if passes {
+            return UpstreamTrouble::Unavailable { upstream, reason, retry_after: retry_after.unwrap_or(RETRY) };
         }
         UpstreamTrouble::Refused { upstream, reason }
     }
@@ -133,32 +170,32 @@ impl UpstreamSession {
 #[non_exhaustive]
 pub enum UpstreamTrouble {
     /// The upstream has trouble that passes.
-    #[error("{upstream} cannot be used now ({reason}): try again later")]
+    #[error("{upstream} cannot be used now: try again later")]
     Unavailable {
         /// The upstream's label.
         upstream: String,
-        /// The reason.
-        reason: Reason,
+        /// The session's reason, if it has no token.
+        reason: Option<Reason>,
         /// The time after which trying again makes sense.
         retry_after: Duration,
     },
     /// The person has to sign in to the upstream again.
-    #[error("the person has to sign in to {upstream} again ({reason}), at {login_page}")]
+    #[error("the person has to sign in to {upstream} again, at {login_page}")]
     LoginRequired {
         /// The upstream's label.
         upstream: String,
-        /// The reason.
-        reason: Reason,
+        /// The session's reason, if it has no token.
+        reason: Option<Reason>,
         /// The gateway's page for that.
         login_page: String,
     },
     /// The upstream gives no token, and neither time nor a login changes that.
-    #[error("{upstream} gives no token ({reason}): tell the gateway's operator")]
+    #[error("{upstream} gives no token: tell the gateway's operator")]
     Refused {
         /// The upstream's label.
         upstream: String,
-        /// The reason.
-        reason: Reason,
+        /// The session's reason, if it has no token.
+        reason: Option<Reason>,
     },
     /// The gateway has no upstream of this name.
     #[error("the gateway has no such upstream: give it to the builder")]

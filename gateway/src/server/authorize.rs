@@ -35,9 +35,9 @@ pub(super) struct AuthorizationRequest {
 }
 
 impl AuthorizationRequest {
-    /// The client's address with an answer. It names the issuer (RFC 9207).
+    /// The redirect to the client with an answer, which names the issuer (RFC 9207).
     fn answer(&self, issuer: &str, parameters: &[(&str, &str)]) -> Response {
-        answer(issuer, &self.redirect, self.state.as_deref(), parameters)
+        pages::redirect(&answer_url(issuer, &self.redirect, self.state.as_deref(), parameters))
     }
 
     pub(super) fn granted(&self, issuer: &str, code: &str) -> Response {
@@ -94,7 +94,13 @@ async fn checked(gateway: &Gateway, query: &str) -> Result<(AuthorizationRequest
     })?;
     let state = params.get("state");
     let refuse = |error, description| {
-        answer(&gateway.0.issuer, redirect, state, &[("error", error), ("error_description", description)])
+        let url =
+            answer_url(&gateway.0.issuer, redirect, state, &[("error", error), ("error_description", description)]);
+        match is_on_the_machine(redirect) {
+            true => pages::redirect(&url),
+            // Anyone can register an address. A person is never sent there by a link alone (RFC 9700 section 4.11.2).
+            false => pages::leave(redirect, &url, description),
+        }
     };
     if params.get("request").is_some() || params.get("request_uri").is_some() {
         return Err(refuse("request_not_supported", "send the parameters in the query"));
@@ -151,8 +157,8 @@ fn is_challenge(challenge: &str) -> bool {
     challenge.len() == 43 && challenge.bytes().all(is_digit)
 }
 
-/// The redirect to a client's address, whose own query is kept as it is.
-fn answer(issuer: &str, redirect: &str, state: Option<&str>, parameters: &[(&str, &str)]) -> Response {
+/// The client's address with an answer. Its own query is kept as it is.
+fn answer_url(issuer: &str, redirect: &str, state: Option<&str>, parameters: &[(&str, &str)]) -> String {
     let mut query = Serializer::new(String::new());
     query.extend_pairs(parameters);
     if let Some(state) = state {
@@ -160,5 +166,5 @@ fn answer(issuer: &str, redirect: &str, state: Option<&str>, parameters: &[(&str
     }
     query.append_pair("iss", issuer);
     let separator = if redirect.contains('?') { '&' } else { '?' };
-    pages::redirect(&format!("{redirect}{separator}{}", query.finish()))
+    format!("{redirect}{separator}{}", query.finish())
 }

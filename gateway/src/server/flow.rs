@@ -128,9 +128,7 @@ pub(super) async fn begin(
     let busy =
         || failed(gateway, &goal, "temporarily_unavailable", "Too many people are signing in. Try again in a minute.");
     let broken = || failed(gateway, &goal, "server_error", "The gateway is not set up for this. Tell its operator.");
-    if !inner.open_logins.has_room(inner.now()) {
-        return busy();
-    }
+    let Some(_place) = inner.open_logins.place(inner.now()) else { return busy() };
     let (Ok(secret), Ok(number)) = (draw::<32>(), draw::<16>()) else { return broken() };
     let secret = URL_SAFE_NO_PAD.encode(secret);
     let account = match subject {

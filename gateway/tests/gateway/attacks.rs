@@ -246,3 +246,15 @@ async fn a_browser_keeps_the_cookies_of_its_last_logins_alone() {
         assert!(browser.cookies.len() <= 4 && cookies < 8192, "{cookies}");
     }
 }
+
+#[tokio::test]
+async fn a_link_alone_sends_nobody_to_an_address_that_anyone_can_register() {
+    let rig = Rig::new().await;
+    let web = "https://evil.example/phish?a=1";
+    let client = rig.register_at(web).await;
+    for changes in [[("redirect_uri", web), ("scope", "none")], [("redirect_uri", web), ("code_challenge", "")]] {
+        let shown = rig.browser().get(&rig.authorize(&client, &changes)).await;
+        assert_eq!((shown.status, shown.location()), (400, ""));
+        assert!(shown.body.contains("href=\"https://evil.example/phish?a=1&amp;error="), "{}", shown.body);
+    }
+}

@@ -5,15 +5,17 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use axum::body::Body;
+use axum::body::{Body, to_bytes};
 use axum::routing::any;
 use axum::{Extension, Router};
 use http::Request;
+use serde_json::json;
 use tokenkeeper::engine::values::WallTime;
-use tokenkeeper_gateway::Inbound;
+use tokenkeeper::user::UserContext;
 use tokenkeeper_gateway::store::{
     Expiring, GatewayStore, Key, MemoryGatewayStore, Revision, StoreTrouble, Stored, Swapped,
 };
+use tokenkeeper_gateway::{GatewayBuilder, IdentifyByUser, Inbound, UpstreamUser};
 use tokenkeeper_testkit::hostile::{Fault, RetryAfter, When};
 use tokenkeeper_testkit::login_server::{Endpoint, LoginServer};
 use tower::ServiceExt as _;
@@ -212,4 +214,48 @@ async fn an_mcp_session_belongs_to_its_subject() {
         assert_eq!(foreign.status, 404, "{id}");
     }
     assert_eq!(rig.upstream.counts().of(Endpoint::Revocation), 0);
+}
+
+#[tokio::test]
+async fn the_user_context_is_fetched_once_and_comes_with_each_request() {
+    let upstream = LoginServer::builder().userinfo(json!({ "name": "Alice Example" })).start().await.unwrap();
+    let rig = Rig::with(upstream, |builder| builder).await;
+    let tokens = rig.signed_in(&rig.register().await).await;
+    let layer = rig.gateway.layer(&rig.url("/mcp")).unwrap().gives_user();
+    let served = async |Extension(user): Extension<UserContext>| {
+        format!("{} is {}", user.subject(), user.name().unwrap_or_default())
+    };
+    let app = Router::new().route("/mcp", any(served)).layer(layer);
+    for _ in 0..10 {
+        let request = Request::post("/mcp").header("authorization", format!("Bearer {}", tokens.access));
+        let answer = app.clone().oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
+        let body = to_bytes(answer.into_body(), 1000).await.unwrap();
+        assert_eq!(body, "alice is Alice Example".as_bytes());
+    }
+    assert_eq!(rig.upstream.counts().of(Endpoint::UserInfo), 1);
+}
+
+#[tokio::test]
+async fn a_person_is_identified_by_the_user_context() {
+    for (claims, is_known) in [(Some(json!({})), true), (None, false)] {
+        let builder = LoginServer::builder();
+        let builder = match &claims {
+            Some(claims) => builder.userinfo(claims.clone()),
+            None => builder,
+        };
+        let by_user =
+            |builder: GatewayBuilder| builder.identify(Arc::new(IdentifyByUser::at("https://upstream.example")));
+        let rig = Rig::with(builder.start().await.unwrap(), by_user).await;
+        let (client, mut browser) = (rig.register().await, rig.browser());
+        let page = browser.get(&rig.authorize(&client, &[])).await;
+        let callback = browser.allow(&rig, &page).await;
+        assert_eq!(query(&callback, "code").is_some(), is_known, "{callback}");
+        assert_eq!(query(&callback, "error").is_none(), is_known);
+        let subject =
+            UpstreamUser { issuer: "https://upstream.example".to_owned(), subject: "alice".to_owned() }.subject();
+        if let Some(code) = query(&callback, "code") {
+            let tokens = Tokens::of(&rig.redeem(&client, &code).await.1);
+            assert_eq!(rig.call(&tokens.access).await.json()["subject"], subject);
+        }
+    }
 }

@@ -1,4 +1,4 @@
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use async_trait::async_trait;
 use http::Response;
@@ -14,6 +14,7 @@ struct Answers {
     status: StatusCode,
     body: String,
     requests: AtomicUsize,
+    is_down: AtomicBool,
 }
 
 #[async_trait]
@@ -22,7 +23,7 @@ impl HttpClient for Answers {
         assert_eq!(exchange.reach, Reach::Public);
         self.requests.fetch_add(1, Ordering::SeqCst);
         let mut answer = Response::new(Body::new(self.body.clone()));
-        *answer.status_mut() = self.status;
+        *answer.status_mut() = if self.is_down.load(Ordering::SeqCst) { StatusCode::BAD_GATEWAY } else { self.status };
         Ok(answer)
     }
 
@@ -32,7 +33,12 @@ impl HttpClient for Answers {
 }
 
 fn answers(status: StatusCode, body: &str) -> (Arc<Answers>, Documents) {
-    let http = Arc::new(Answers { status, body: body.to_owned(), requests: AtomicUsize::new(0) });
+    let http = Arc::new(Answers {
+        status,
+        body: body.to_owned(),
+        requests: AtomicUsize::new(0),
+        is_down: AtomicBool::new(false),
+    });
     (Arc::clone(&http), Documents::new(Some(http), Reach::Public))
 }
 
@@ -107,4 +113,18 @@ async fn any_number_of_documents_takes_a_bounded_place() {
         let _ = documents.client(&format!("https://app.example/{number}"), at(0)).await;
     }
     assert_eq!(documents.kept().len(), MAX_KEPT);
+}
+
+#[tokio::test]
+async fn a_known_client_goes_on_while_its_server_is_down_for_a_day() {
+    let (http, documents) = answers(StatusCode::OK, &document(ID));
+    documents.client(ID, at(0)).await.unwrap();
+    http.is_down.store(true, Ordering::SeqCst);
+    assert!(documents.client(ID, at(1000)).await.is_ok());
+    let permits = documents.requests.try_acquire_many(u32::try_from(MAX_REQUESTS).unwrap()).unwrap();
+    assert!(documents.client(ID, at(1000)).await.is_ok(), "also while strangers keep the gateway busy");
+    assert_eq!(documents.client("https://app.example/other.json", at(1000)).await, Err(DocumentError::Busy));
+    drop(permits);
+    documents.client("https://app.example/other.json", at(90_000)).await.unwrap_err();
+    assert_eq!(documents.client(ID, at(90_000)).await, Err(DocumentError::Unreachable));
 }
