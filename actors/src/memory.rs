@@ -1,7 +1,7 @@
-//! The store in memory, for tests, for hosts that keep nothing, and as the reference for other stores.
+//! The store in memory. It serves tests and hosts that keep nothing, and is the reference for other stores.
 //!
-//! It keeps the whole contract of [`TokenStore`], including claims. Several runtimes of one process can share it. Each
-//! opens a handle of its own with [`MemoryStore::process`]. The content is gone with the last handle.
+//! It fulfils the whole contract of [`TokenStore`], including claims. Several runtimes of one process can share it.
+//! Each opens its own handle with [`MemoryStore::process`]. The content is gone with the last handle.
 
 mod claims;
 mod reservations;
@@ -29,8 +29,8 @@ use crate::values::{DigestKey, FlightId, KeyedDigest, Moment, ServerIdentity, St
 use claims::{Claimant, Claims, Tenure};
 use reservations::Reservations;
 
-/// A handle on a store in memory. Clones count as the same process, and [`process`](Self::process) opens a handle of
-/// another.
+/// A handle on a store in memory. Clones count as the same process. [`process`](Self::process) opens a handle that
+/// counts as another process.
 ///
 /// Every method answers at once, and none of them fails.
 #[derive(Clone)]
@@ -55,8 +55,8 @@ impl MemoryStore {
 
     /// Makes an empty store with leased claims. Each lasts for `length`, or for the time that its holder asked for if
     /// that is longer, by `clock`'s elapsed time, and must be renewed to last longer. After a claim has run out, the
-    /// next holder's predecessor may live. Dropping a handle ends no claim, as the death of a process goes unnoticed
-    /// across a network.
+    /// next holder's predecessor may live. Dropping a handle ends no claim, just as the death of a process goes
+    /// unnoticed across a network.
     ///
     /// `key` is the key of the store's digests, 32 random bytes.
     pub fn leased(key: DigestKey, clock: Arc<dyn Clock>, length: Duration) -> Self {
@@ -92,7 +92,7 @@ impl MemoryStore {
     }
 
     fn claimant(&self, holder: FlightId) -> Claimant {
-        // A leased claim belongs to its flight in any process, a kernel lock only to the process that took it.
+        // A leased claim belongs to its flight in any process. A kernel lock belongs only to the process that took it.
         let process = if self.0.shared.leases.is_some() { 0 } else { self.0.number };
         Claimant { holder, process }
     }
@@ -147,11 +147,11 @@ struct State {
 
 impl Shared {
     fn state(&self) -> MutexGuard<'_, State> {
-        // Every change is computed before its first field is written, so a panic leaves no half of one behind.
+        // Every change is computed before its first field is written, so a panic leaves no half-written change behind.
         lock(&self.state)
     }
 
-    /// Reads the clock. Called before the lock is taken, because the clock is foreign code.
+    /// Reads the clock. Called before the lock is taken, because the clock is the host's code.
     fn tenure(&self, at_least: Duration) -> Tenure {
         match &self.leases {
             None => Tenure::Unlimited,
@@ -185,7 +185,7 @@ impl TokenStore for MemoryStore {
         state.records.insert(identity.clone(), (*after).clone());
         state.reservations.written(identity, before.as_deref(), &after);
         state.claims.written(identity, &change, after.epoch, &tenure);
-        // Under the lock, so that events come in the order of the writes. The error means that there is no watch.
+        // Sent while the lock is held, so that events come in the order of the writes. The error means that there is no watch.
         let _ = self.0.shared.events.send(StoreEvent::Changed(identity.clone()));
         Ok(Changed::Applied { before, after })
     }
@@ -279,7 +279,7 @@ impl TokenStore for MemoryStore {
             return Ok(EntryChanged::Conflict(before.cloned().map(Box::new)));
         };
         state.issuers.insert(key.clone(), after.clone());
-        // As for records.
+        // Sent while the lock is held, as for records.
         let _ = self.0.shared.events.send(StoreEvent::IssuerChanged(key));
         Ok(EntryChanged::Applied(Box::new(after)))
     }

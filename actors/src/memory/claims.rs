@@ -1,4 +1,4 @@
-//! The claims of the store in memory, with the holders that lost a claim without ending it.
+//! The claims of the store in memory. They include the holders that lost a claim without ending it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -79,7 +79,7 @@ impl<K: Ord + Clone> Claims<K> {
         }
     }
 
-    /// Ends a claim, or notes that the holder of a lost claim does not act any more.
+    /// Ends a claim, or notes that the holder of a lost claim no longer acts.
     pub(super) fn end(&mut self, key: &K, scope: ClaimScope, by: Claimant) {
         let Some(entry) = self.0.get_mut(key).and_then(|entries| entries.get_mut(&scope)) else { return };
         entry.taken.take_if(|taken| taken.by == by);
@@ -87,8 +87,8 @@ impl<K: Ord + Clone> Claims<K> {
         self.tidy(key);
     }
 
-    /// Notes a write. After a commit no lost holder of its epoch can have an effect any more, and after a move to
-    /// another epoch no holder of an earlier one.
+    /// Notes a write. After a commit, no lost holder of its epoch can have an effect any more. After a move to another
+    /// epoch, no holder of an earlier epoch can.
     pub(super) fn written(&mut self, key: &K, change: &Change, epoch: Epoch, tenure: &Tenure) {
         let Some(entries) = self.0.get_mut(key) else { return };
         let current = ClaimScope::Spend(epoch);
@@ -96,8 +96,8 @@ impl<K: Ord + Clone> Claims<K> {
         let moves = matches!(change, Change::Install(_) | Change::Clear { .. });
         for (scope, entry) in entries.iter_mut() {
             if moves && *scope != current || commits && *scope == current {
-                // A claim that ran out before this write counts as lost before it, even if no other flight has asked
-                // since.
+                // A claim that ran out before this write was lost before it, even if no other flight has asked for the
+                // claim since.
                 entry.expire(tenure);
                 entry.lost.clear();
             }
@@ -232,7 +232,8 @@ mod tests {
         assert_eq!(granted(claims.claim(&who, SPEND, flight(1), &long)).0, Some(1_000));
         assert_eq!(granted(claims.claim(&who, SPEND, flight(1), &at(10))).0, Some(990));
         assert_eq!(claims.renew(&who, SPEND, flight(1), &at(20)), Renewed::Until(Some(Duration::from_millis(980))));
-        // Too late. The claim is lost although no other flight has asked. Taking it again is no succession.
+        // Too late. The claim is lost although no other flight has asked for it. If the same flight takes it again, it
+        // has no predecessor.
         assert_eq!(claims.renew(&who, SPEND, flight(1), &at(1_000)), Renewed::Lost);
         assert_eq!(granted(claims.claim(&who, SPEND, flight(1), &at(1_000))), (Some(100), Predecessor::Gone));
     }

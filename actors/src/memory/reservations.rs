@@ -10,7 +10,7 @@ use crate::values::{KeyedDigest, ServerIdentity, WallTime};
 /// The time for which a reservation waits for its install.
 const TIMEOUT: Duration = Duration::from_secs(600);
 
-/// The reservations that are not in a record yet. The tokens that identities hold are found in the records themselves.
+/// The reservations whose tokens are not in a record yet. The tokens that identities hold are found in the records themselves.
 #[derive(Default)]
 pub(super) struct Reservations(BTreeMap<KeyedDigest, Waiting>);
 
@@ -29,7 +29,7 @@ impl Reservations {
         now: WallTime,
     ) -> Reservation {
         self.0.retain(|_, waiting| now.since(waiting.since) < TIMEOUT);
-        // Looks at each record. Reserving belongs to a login, and logins are rare.
+        // Checks each record, because only logins reserve tokens, and logins are rare.
         let mut holders = records.iter().filter(|(_, record)| held(record) == Some(digest)).map(|(holder, _)| holder);
         let waiting = self.0.get(&digest).map(|waiting| &waiting.identity);
         if let Some(other) = holders.find(|holder| *holder != identity).or(waiting.filter(|other| *other != identity)) {
@@ -39,7 +39,7 @@ impl Reservations {
         Reservation::Reserved
     }
 
-    /// Notes a write. The tokens that the record holds, or held until now, do not wait any longer.
+    /// Notes a write. The reservations of tokens that the record holds, or held until now, do not wait any longer.
     pub(super) fn written(&mut self, identity: &ServerIdentity, before: Option<&Record>, after: &Record) {
         for digest in [before.and_then(held), held(after)].into_iter().flatten() {
             if self.0.get(&digest).is_some_and(|waiting| waiting.identity == *identity) {

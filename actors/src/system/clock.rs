@@ -32,19 +32,19 @@ use super::NoRandomness;
 /// | Windows | the performance counter, which counts sleep | random |
 /// | elsewhere | [`Instant`](std::time::Instant), which may or may not count suspend | random |
 ///
-/// A random identity belongs to one clock and its clones. A moment of another clock is compared with it by wall time
-/// alone. Therefore *another identity does not prove another boot*. It may belong to another process, container or
-/// host. Where elapsed time does not count suspend, expiry still does, by the wall clock.
+/// A random identity belongs to one clock and its clones. Moments of two clocks with different identities are compared
+/// by wall time alone. Therefore *another identity does not prove another boot*. It may belong to another process,
+/// container or host. If elapsed time does not count suspend, expiry still counts it by the wall clock.
 ///
-/// [`coarse`](Clock::coarse) is cheaper than [`now`](Clock::now) on Linux and Android only, where it reads the kernel's
+/// Only on Linux and Android is [`coarse`](Clock::coarse) cheaper than [`now`](Clock::now). There it reads the kernel's
 /// copies of the last tick. It is never ahead of the present, and usually behind it by one tick (1 to 10 ms). After a
 /// `now()`, a `coarse()` may therefore be earlier by that much. It returns `None` once wall time and the elapsed clocks
 /// have diverged by more than two seconds since the last `now()`, after a suspend or when the wall clock was set. It
-/// does not notice a shorter suspend, a smaller step of the wall clock, or a wall clock that was set back by the length of
-/// a suspend. Until the next `now()` its times lack that much. The wall clock itself is read at the first `coarse()` of a
-/// tick only.
+/// does not notice a shorter suspend, a smaller step of the wall clock, or a wall clock that was set back by the length
+/// of a suspend. Until the next `now()` its times are behind by that much. The wall clock itself is read only at the
+/// first `coarse()` of a tick.
 ///
-/// A clone is another view of the same clocks, with the same boot identity. Cloning is cheap; sharing one is cheaper.
+/// A clone reads the same clocks, with the same boot identity. Cloning is cheap, and sharing one clock is cheaper.
 #[derive(Clone, Debug)]
 pub struct SystemClock(Clocks);
 
@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    #[expect(clippy::disallowed_methods, reason = "the reference for the clock")]
+    #[expect(clippy::disallowed_methods, reason = "the reference that the clock is compared with")]
     fn wall_time_is_the_systems() {
         let unix = || {
             let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);

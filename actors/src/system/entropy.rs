@@ -12,13 +12,13 @@ use super::{NoRandomness, draw};
 ///
 /// Jitter comes from a fast stream that is seeded once and is not secret. Flight identifiers and nonces come from the
 /// operating system each time, so that neither a fork nor a restored snapshot of a machine repeats them. If the system
-/// fails later, they come from the stream and from 128 bits that were drawn at the start.
+/// fails later, flight identifiers and nonces come from the stream and from 128 bits that were drawn at the start.
 #[derive(Clone)]
 pub struct Entropy(Arc<Generator>);
 
 struct Generator {
     stream: AtomicU64,
-    /// The base of flight identifiers for a time when the system gives no randomness.
+    /// The base of flight identifiers while the system gives no randomness.
     reserve: u128,
     seeded: bool,
 }
@@ -34,8 +34,8 @@ impl Entropy {
         Ok(Self(Arc::new(Generator { stream: AtomicU64::new(stream), reserve, seeded: false })))
     }
 
-    /// Makes a generator that repeats its values for the same `seed`, for tests only. Two processes with one seed would
-    /// give their flights the same identifiers.
+    /// Makes a generator that repeats its values for the same `seed`, for tests only. Two processes with the same seed
+    /// would give their flights the same identifiers.
     pub fn seeded(seed: u64) -> Self {
         Self(Arc::new(Generator { stream: AtomicU64::new(seed), reserve: 0, seeded: true }))
     }
@@ -56,7 +56,7 @@ impl Entropy {
         self.system().map_or_else(spare, u128::from_le_bytes)
     }
 
-    /// Returns a nonce. It is never zero, which stands for tokens that a store knows.
+    /// Returns a nonce. It is never zero, because zero stands for tokens that the store has.
     pub fn nonce(&self) -> Nonce {
         Nonce(self.system().map_or_else(|| self.next(), u64::from_le_bytes).max(1))
     }

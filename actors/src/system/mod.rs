@@ -1,7 +1,8 @@
-//! The default implementations on a real machine (feature `system`): its clocks, tokio for the flights, its randomness.
+//! The default implementations on a real machine (feature `system`), with its clocks, tokio for the flights, and its
+//! randomness.
 //!
-//! These modules own the calls that `clippy.toml` bans elsewhere. A host that has clocks, tasks or entropy of its own
-//! leaves the feature out.
+//! These modules own the calls that `clippy.toml` bans elsewhere. A host with its own clocks, tasks and entropy can
+//! leave the feature out.
 
 mod clock;
 mod entropy;
@@ -15,7 +16,7 @@ use crate::values::DigestKey;
 
 /// The operating system gives no random numbers.
 ///
-/// Very early in a boot, or in a sandbox without `getrandom` and `/dev/urandom`.
+/// This happens very early in a boot, or in a sandbox without `getrandom` and `/dev/urandom`.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
 #[error("the operating system gives no random numbers: allow this process getrandom(2) or /dev/urandom")]
 pub struct NoRandomness(#[source] getrandom::Error);
@@ -29,11 +30,11 @@ fn draw<const N: usize>() -> Result<[u8; N], NoRandomness> {
 }
 
 impl DigestKey {
-    /// A key of the operating system's randomness, for a new store.
+    /// A key drawn from the operating system's randomness, for a new store.
     ///
     /// # Errors
     ///
-    /// [`NoRandomness`], if it has none to give.
+    /// [`NoRandomness`], if the system gives no random numbers.
     pub fn random() -> Result<Self, NoRandomness> {
         Ok(Self::new(draw()?))
     }

@@ -1,4 +1,4 @@
-//! The spawners. Flights run on the host's tokio runtime, or on a thread of their own.
+//! The spawners. Flights run on the host's tokio runtime, or on their own thread.
 
 use std::convert::Infallible;
 use std::io;
@@ -13,10 +13,10 @@ const THREAD: &str = "tokenkeeper-flights";
 
 /// Runs flights on the host's tokio runtime.
 ///
-/// Flights end with that runtime. Dropping it, or shutting it down with a timeout, drops every flight where it awaits.
-/// A flight spawned afterwards is dropped without being polled, and without a panic. Both count as the death of the
-/// process, after which a refresh token that was sent is in doubt. A current-thread runtime outside `block_on` runs no
-/// flight. Await the engine's shutdown before the tokio runtime ends, or use a [`FlightThread`].
+/// Flights end with that runtime. Dropping the runtime, or shutting it down with a timeout, drops every flight at its
+/// current await. A flight spawned afterwards is dropped without being polled, and without a panic. Both count as the
+/// death of the process, after which a refresh token that was sent is in doubt. A current-thread runtime outside
+/// `block_on` runs no flight. Await the engine's shutdown before the tokio runtime ends, or use a [`FlightThread`].
 #[derive(Clone, Debug)]
 pub struct HostSpawner(Handle);
 
@@ -25,7 +25,7 @@ impl HostSpawner {
     ///
     /// # Errors
     ///
-    /// Outside a tokio runtime.
+    /// If it is called outside a tokio runtime.
     pub fn current() -> Result<Self, TryCurrentError> {
         Handle::try_current().map(Self)
     }
@@ -43,14 +43,14 @@ impl Spawner for HostSpawner {
     }
 }
 
-/// Runs flights on a thread and a current-thread tokio runtime of their own, for hosts that drop their tokio runtime.
+/// Runs flights on their own thread with a current-thread tokio runtime, for hosts that drop their tokio runtime.
 ///
-/// Clones share the thread. It ends when the last clone is dropped and the last flight is done. Dropping waits for
-/// neither, so it is safe anywhere, also in a flight. Tasks that a flight's libraries spawn (for pooled connections,
-/// for example) end with the thread. The end of the process ends the thread. Await the engine's shutdown before
-/// returning from `main`.
+/// Clones share the thread. It ends when the last clone is dropped and the last flight is done. Dropping a clone waits
+/// for nothing, so it is safe anywhere, even in a flight. Tasks that a flight's libraries spawn (for pooled
+/// connections, for example) end with the thread. The end of the process ends the thread. Await the engine's shutdown
+/// before returning from `main`.
 ///
-/// A connection belongs to the runtime that opened it, so give a source that runs here an HTTP client of its own.
+/// A connection belongs to the tokio runtime that opened it, so give a source that runs here its own HTTP client.
 #[derive(Clone, Debug)]
 pub struct FlightThread {
     runtime: Handle,
@@ -68,7 +68,7 @@ impl FlightThread {
     pub fn start() -> io::Result<Self> {
         let (running, mut ended) = mpsc::channel(1);
         let (sender, receiver) = std::sync::mpsc::sync_channel(1);
-        // The tokio runtime is made and dropped on its own thread, because dropping one inside another panics.
+        // The tokio runtime is made and dropped on its own thread, because dropping it inside another one panics.
         std::thread::Builder::new().name(THREAD.to_owned()).spawn(move || {
             let runtime = match Builder::new_current_thread().enable_all().build() {
                 Ok(runtime) => runtime,

@@ -7,7 +7,7 @@ use crate::values::{BootId, ElapsedTime, Moment, WallTime};
 use super::super::NoRandomness;
 use super::boot;
 
-/// `CLOCK_MONOTONIC` counts sleep here (clock_gettime(3)), which std's `Instant`, `CLOCK_UPTIME_RAW`, does not.
+/// `CLOCK_MONOTONIC` counts sleep here (clock_gettime(3)). Std's `Instant` is `CLOCK_UPTIME_RAW`, which does not.
 #[derive(Clone, Debug)]
 pub(super) struct Clocks {
     boot: BootId,

@@ -4,7 +4,7 @@ use crate::values::BootId;
 
 use super::super::{NoRandomness, draw};
 
-/// Returns a random identity. No other clock has it, so its elapsed time is compared with no other.
+/// Returns a random identity. No other clock has it, so the elapsed time of this clock is never compared with that of another.
 pub(super) fn random() -> Result<BootId, NoRandomness> {
     draw().map(|bytes| BootId(u128::from_le_bytes(bytes)))
 }
@@ -19,9 +19,9 @@ pub(super) fn of_this_machine() -> Result<BootId, NoRandomness> {
 
 /// Parses the identity from the content of the two files.
 ///
-/// A container may have a time namespace (`time_namespaces(7)`), in which elapsed time is shifted while `boot_id` is
-/// the machine's. The shift becomes part of the identity, so that only processes with the same clock have the same
-/// identity.
+/// A container may have a time namespace (`time_namespaces(7)`), in which elapsed time is shifted although `boot_id` is
+/// that of the machine. The shift becomes part of the identity, so that only processes with the same clock have the
+/// same identity.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 fn parse(id: Option<&str>, offsets: Option<&str>) -> Option<BootId> {
     let shift = offsets.map_or(Some(0), shift)?;
@@ -83,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn a_shifted_clock_has_a_name_of_its_own() {
+    fn a_shifted_clock_has_its_own_identity() {
         let shifted = |line: &str| parse(Some(ID), Some(&format!("monotonic 5 0\n{line}\n")));
         let (host, week) = (parse(Some(ID), Some(FIRST)), shifted("boottime 604800 0"));
         assert!(week.is_some() && week != host);
@@ -94,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn offsets_that_cannot_be_read_leave_the_boot_unnamed() {
+    fn unreadable_offsets_give_no_identity() {
         for offsets in ["", "monotonic 0 0", "boottime", "boottime 0", "boottime x 0"] {
             assert_eq!(parse(Some(ID), Some(offsets)), None, "{offsets:?}");
         }

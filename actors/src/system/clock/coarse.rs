@@ -1,10 +1,10 @@
-//! Elapsed time from clocks that stop in suspend. This is arithmetic only, and reads no clock.
+//! Elapsed time from clocks that stop during suspend. This module only computes, and reads no clock.
 //!
 //! Three clocks are involved. *Boottime* counts suspend, *monotonic* does not, and the *wall* clock counts it but can
 //! be set. Only monotonic and wall have coarse copies. Boottime − monotonic is constant between suspends, grows with
 //! each suspend and never shrinks. Wall − monotonic, the *skew*, changes only with a suspend and when the wall clock is
-//! set, because adjusting the clocks' speed changes both. A coarse elapsed time is therefore monotonic plus the time
-//! suspended, as long as the skew has not changed since that time was measured.
+//! set, because adjusting the clocks' speed changes both clocks. A coarse elapsed time is therefore monotonic plus the
+//! time suspended, as long as the skew has not changed since that time was measured.
 
 use std::sync::atomic::AtomicI64;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
@@ -49,24 +49,24 @@ pub(super) struct Coarse {
 /// The last known differences between the clocks.
 ///
 /// The coarse clocks change once a tick. Therefore the wall clock is read once a tick, to check the skew, and the other
-/// hits of that tick add the skew to the monotonic time. This halves the price of a hit. A wall clock that is set within
+/// hits of that tick add the skew to the monotonic time. This halves the cost of a hit. A wall clock that is set within
 /// a tick is noticed at the next one.
 ///
-/// Two atomics without a lock. A reader may see one of them from before a suspend and the other from after it. The
-/// order makes that harmless. `suspended` is written before `skew` and read after it, so a reader of a skew also reads
-/// a `suspended` that includes every suspend of that skew. The remaining case is an old skew with a newer `suspended`.
-/// If the coarse clocks were read after the suspend, the old skew refuses them. If they were read before it, the sum is
-/// still no later than the present, because `suspended` is never too large and monotonic was read in the past. A
-/// delayed writer can only restore an old skew, which refuses coarse times until the next `now()`, but never an older
-/// `suspended`.
+/// The atomics have no lock. A reader may see one of `suspended` and `skew` from before a suspend and the other from
+/// after it. The order of the accesses makes that harmless. `suspended` is written before `skew` and read after it, so
+/// a reader of a skew also reads a `suspended` that includes every suspend of that skew. The remaining case is an old
+/// skew with a newer `suspended`. If the coarse clocks were read after the suspend, the old skew refuses them. If they
+/// were read before it, the sum is still no later than the present, because `suspended` is never too large and
+/// monotonic was read in the past. A delayed writer can only restore an old skew, which refuses coarse times until the
+/// next `now()`, but never an older `suspended`.
 #[derive(Debug)]
 pub(super) struct Offsets {
-    /// Boottime − monotonic. It only grows. The largest reading is the most exact, because each reading is too small by
-    /// the time that it took.
+    /// Boottime − monotonic. It only grows. The largest reading is the most precise, because each reading is too small
+    /// by the time that it took.
     suspended: AtomicI64,
     /// Wall − monotonic.
     skew: AtomicI64,
-    /// The monotonic time of the last tick at which `skew` was found right.
+    /// The monotonic time of the last tick at which `skew` was found to be right.
     checked: AtomicI64,
 }
 
@@ -93,8 +93,8 @@ impl Offsets {
         }
     }
 
-    /// Returns the time at the tick `monotonic`, or `None` if the skew has changed. Calls `wall` at the first reading of a
-    /// tick only, and after `monotonic` was read, so that a suspend in between shows in the skew.
+    /// Returns the time at the tick `monotonic`, or `None` if the skew has changed. Calls `wall` only at the first
+    /// reading of a tick, and after `monotonic` was read, so that a suspend in between shows in the skew.
     #[inline]
     pub(super) fn at(&self, monotonic: i64, wall: impl FnOnce() -> i64) -> Option<Coarse> {
         let is_checked = self.checked.load(Acquire) == monotonic;

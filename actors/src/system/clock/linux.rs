@@ -8,8 +8,9 @@ use super::super::NoRandomness;
 use super::boot;
 use super::coarse::{Coarse, Offsets, Precise, moment};
 
-/// The clocks, and the identity of this boot. Linux keeps a coarse copy of `CLOCK_MONOTONIC`, and none of `CLOCK_BOOTTIME`,
-/// which counts suspend. Coarse elapsed time is therefore the coarse monotonic time and the difference, which `offsets` keeps.
+/// The clocks, and the identity of this boot. Linux keeps a coarse copy of `CLOCK_MONOTONIC`, and none of
+/// `CLOCK_BOOTTIME`, which counts suspend. Coarse elapsed time is therefore the coarse monotonic time plus the
+/// difference, which `offsets` keeps.
 #[derive(Clone, Debug)]
 pub(super) struct Clocks {
     boot: BootId,
@@ -17,7 +18,7 @@ pub(super) struct Clocks {
 }
 
 impl Clocks {
-    /// Fails only if the kernel names no boot, and no random identity can be drawn in its place.
+    /// Fails only if the kernel gives no boot identity, and no random one can be drawn instead.
     pub(super) fn open() -> Result<Self, NoRandomness> {
         Ok(Self { boot: boot::of_this_machine()?, offsets: Offsets::new(precise()) })
     }
@@ -36,7 +37,8 @@ impl Clocks {
     }
 }
 
-/// Reads the clocks in the order that [`Precise`] requires. A struct's fields are evaluated as they are written.
+/// Reads the clocks in the order that [`Precise`] requires. A struct's fields are evaluated in the order in which they
+/// are written.
 fn precise() -> Precise {
     Precise {
         wall: nanos(clock_gettime(ClockId::Realtime)),
@@ -61,8 +63,8 @@ mod tests {
     fn the_cheap_clocks_agree_with_the_precise_ones_within_some_ticks() {
         let tick = nanos(clock_getres(ClockId::MonotonicCoarse)).div_euclid(1_000_000).unsigned_abs() + 1;
         let clocks = Clocks::open().unwrap();
-        // One agreement of a thousand is enough. A tick may come late to a virtual machine that was not running, and
-        // the wall clock may be set.
+        // One agreement in a thousand tries is enough. A tick may come late to a virtual machine that was not running,
+        // and the wall clock may be set.
         let agreed = (0..1_000).any(|_| {
             let now = clocks.now();
             clocks.coarse().is_some_and(|coarse| {

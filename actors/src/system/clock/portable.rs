@@ -1,4 +1,4 @@
-//! The clocks of std, for every other system.
+//! The clocks of std, for all systems without a module of their own.
 
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
@@ -8,8 +8,8 @@ use super::super::NoRandomness;
 use super::boot;
 
 /// On Windows, `Instant` is the performance counter, which runs in sleep and hibernation. On the BSDs it is
-/// `CLOCK_MONOTONIC`, which counts suspend in some releases of FreeBSD and OpenBSD and not in others. There only wall
-/// time notices a suspend.
+/// `CLOCK_MONOTONIC`, which counts suspend in some releases of FreeBSD and OpenBSD and not in others. In the other
+/// releases, only wall time shows a suspend.
 #[derive(Clone, Debug)]
 pub(super) struct Clocks {
     opened: Instant,
@@ -54,7 +54,7 @@ mod tests {
     }
 
     #[test]
-    fn each_has_a_boot_of_its_own_and_shares_it_with_its_clones() {
+    fn each_clock_has_its_own_boot_and_shares_it_with_its_clones() {
         let clocks = Clocks::open().unwrap();
         assert_eq!(clocks.clone().now().boot, clocks.now().boot);
         assert_eq!(Clocks::open().unwrap().now().elapsed_since(&clocks.now()), None);

@@ -6,7 +6,7 @@ use tokio::sync::oneshot;
 
 use super::*;
 
-/// Long enough for any machine. Only a test that fails waits for it.
+/// Long enough for any machine. Only a failing test waits for the whole time.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
 fn host() -> Runtime {
@@ -90,7 +90,7 @@ fn a_handle_may_be_dropped_by_the_flight_itself() {
 }
 
 #[test]
-fn a_flight_that_panics_takes_no_other_with_it() {
+fn a_flight_that_panics_ends_no_other_flight() {
     let thread = FlightThread::start().unwrap();
     thread.spawn(Box::pin(async { panic!("a flight fails, on purpose") }));
     let (flight, gate, result) = flight();

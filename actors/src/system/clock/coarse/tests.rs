@@ -1,4 +1,4 @@
-//! A machine whose clocks are set by hand.
+//! Tests on a simulated machine, whose clocks the tests set.
 
 use super::*;
 
@@ -14,7 +14,7 @@ struct Machine {
 }
 
 impl Machine {
-    /// An hour of running and a minute of sleep after boot.
+    /// A machine that has run for an hour and slept for a minute since boot.
     fn new() -> Self {
         Self { wall: 1_790_000_000 * SECOND, boottime: 3_660 * SECOND, monotonic: 3_600 * SECOND }
     }
@@ -36,14 +36,14 @@ impl Machine {
         Precise { wall: self.wall, boottime: self.boottime, monotonic: self.monotonic }
     }
 
-    /// The elapsed time that `offsets` makes of the readings at the last tick, as far back as possible.
+    /// The elapsed time that `offsets` computes from the readings at the last tick, a whole tick ago.
     fn elapsed(&self, offsets: &Offsets) -> Option<i64> {
         offsets.at(self.monotonic - TICK, || self.wall - TICK).map(|seen| seen.elapsed)
     }
 }
 
 #[test]
-fn the_cheap_clock_is_behind_by_what_its_readings_are_behind() {
+fn the_cheap_clock_is_behind_as_much_as_its_readings() {
     let mut machine = Machine::new();
     let offsets = Offsets::new(machine.precise());
     assert_eq!(machine.elapsed(&offsets), Some(machine.boottime - TICK));
@@ -98,7 +98,7 @@ fn the_wall_clock_is_read_once_a_tick_and_a_step_is_noticed_at_the_next() {
 }
 
 #[test]
-fn a_leap_second_is_no_alarm() {
+fn a_leap_second_is_not_taken_for_a_step_of_the_clock() {
     let mut machine = Machine::new();
     let offsets = Offsets::new(machine.precise());
     machine.wall -= SECOND;
@@ -156,7 +156,7 @@ fn half_a_write_is_refused_after_the_suspend_and_not_ahead_before_it() {
     let offsets = Offsets::new(machine.precise());
     let asleep = machine;
     machine.suspend(60 * SECOND);
-    // A writer that has written `suspended`, which comes first, and not yet `skew`.
+    // A writer has written `suspended`, which comes first, and not yet `skew`.
     offsets.suspended.fetch_max(machine.precise().suspended(), Relaxed);
     assert_eq!(machine.elapsed(&offsets), None);
     assert!(asleep.elapsed(&offsets).is_some_and(|elapsed| elapsed <= machine.boottime));
