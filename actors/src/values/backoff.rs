@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::Jitter;
 
-/// The longest sleep of any machine or driver (law 14). A stepped clock or a suspend is noticed within it.
+/// The longest sleep of any machine or driver (law 14). A stepped clock or a suspend is noticed within this time.
 pub const MAX_SLEEP: Duration = Duration::from_secs(60);
 
 /// A pause that doubles with each consecutive failure, up to a limit.
@@ -29,14 +29,14 @@ impl ExponentialBackoff {
         Self { initial, max }
     }
 
-    /// The pause after `failures` consecutive failures. After none it is as long as after one.
+    /// The pause after `failures` consecutive failures. Zero failures count as one.
     pub fn pause(&self, failures: u32) -> Duration {
         let doublings = failures.saturating_sub(1).min(Self::MAX_DOUBLINGS);
         self.initial.saturating_mul(1 << doublings).min(self.max)
     }
 
-    /// The pause after `failures` consecutive failures, with jitter. It is at least half of [`pause`](Self::pause),
-    /// and never more than all of it.
+    /// The pause after `failures` consecutive failures, with jitter. It is at least half of [`pause`](Self::pause), and
+    /// never more than that.
     pub fn jittered(&self, failures: u32, jitter: Jitter) -> Duration {
         let half = self.pause(failures) / 2;
         half + jitter.of(half)

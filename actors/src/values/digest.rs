@@ -1,4 +1,4 @@
-//! Keyed digests, by which refresh tokens are compared and remembered without being kept.
+//! Keyed digests. With them refresh tokens are compared and remembered without being kept.
 
 use std::fmt;
 
@@ -21,8 +21,8 @@ impl DigestKey {
 
     /// The digest of `token` under this key.
     pub fn digest(&self, token: &RefreshToken) -> KeyedDigest {
-        // HMAC pads a short key with zeros to its hash's block size. Padding here leaves no key length that could be
-        // rejected.
+        // HMAC pads a short key with zeros to the block size of its hash. The padding here makes the key exactly that
+        // long, so the length cannot be rejected.
         let mut block = Zeroizing::new([0; 64]);
         block[..32].copy_from_slice(&self.0);
         let mut mac = <Hmac<Sha256> as KeyInit>::new((&*block).into());

@@ -1,4 +1,4 @@
-//! The errors that callers see. They carry a [`Reason`] and times, never a secret and never a server's own words.
+//! The errors that callers see. They carry a [`Reason`] and times, never a secret and never text from a server.
 
 use std::fmt;
 use std::time::Duration;
@@ -59,8 +59,7 @@ impl fmt::Display for TokenError {
 
 impl std::error::Error for TokenError {}
 
-/// The kind of a store's error, as far as the law needs it. A store's own error, with file names and causes, goes to
-/// the log and the journal. The machines only need the kind.
+/// The kind of a store's error, as far as the law needs it. A store logs its own error, with file names and causes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum StoreFault {
@@ -95,8 +94,8 @@ pub enum StoreFault {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum InstallError {
-    /// Another identity holds this refresh token. Two owners of one refresh token would cause a reuse, and the server
-    /// would revoke it.
+    /// Another identity holds this refresh token. If two identities used one refresh token, the server would take that
+    /// for a reuse and revoke it.
     #[error("another session already owns this refresh token; sign in separately for this one")]
     HeldElsewhere,
     /// This refresh token is being used, or may have been used up.
@@ -108,7 +107,7 @@ pub enum InstallError {
     /// A refresh of this session has replaced this refresh token with a newer one.
     #[error("this session has already replaced this refresh token with a newer one; sign in to replace the session")]
     Replaced,
-    /// This refresh token is no longer valid. Which of the three reasons applies is not known.
+    /// This refresh token is dead. It is unknown whether it was replaced, refused or used up.
     #[error("this refresh token was replaced or refused, or may be used up; sign in to get a new one")]
     Dead,
     /// Another login or a logout came first. The login that lost was not stored.
@@ -128,8 +127,8 @@ pub enum InstallError {
     ShuttingDown,
 }
 
-/// The reason why a logout did not complete as requested. Only [`NotDurable`](LogoutError::NotDurable) stops serving
-/// all the same.
+/// The reason why a logout did not complete as requested. After [`NotDurable`](LogoutError::NotDurable) this process
+/// still stops serving. After the others nothing has changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum LogoutError {
@@ -137,7 +136,7 @@ pub enum LogoutError {
     /// credential again.
     #[error("logged out in this process only: the store cannot be written ({0})")]
     NotDurable(StoreFault),
-    /// A newer login was installed meanwhile. It was left alone.
+    /// A newer login was installed meanwhile. It was left in place.
     #[error("a newer login (version {}.{}) was left in place", .0.epoch.number(), .0.revision.number())]
     Superseded(Version),
     /// Another login or logout of this identity is being stored by this session.
@@ -153,11 +152,10 @@ pub enum ConfigureError {
     /// There is no grant to configure. No login was installed, or the identity was logged out.
     #[error("nobody is signed in here: sign in, and give the renewal plan with the login")]
     NotSignedIn,
-    /// The refresh token is being presented, or is in doubt. Its source and spending stay as they are until that is
-    /// over.
+    /// The refresh token is being presented, or is in doubt. Until that is over, its source and spending cannot change.
     #[error("the refresh token is being used, or in doubt: try again when the refresh is over, or sign in again")]
     Marked,
-    /// A login or logout came first. Its record was left alone.
+    /// A login or logout came first. Its record was left unchanged.
     #[error("a newer login or logout came first: look at the session, then configure it again")]
     Superseded,
     /// The store could not be read or written.

@@ -17,7 +17,7 @@ use sha2::{Digest, Sha256};
 
 use super::resource::{ResourceError, ResourceUri, decoded};
 
-/// An account and a target. It names an actor, its slot, its record and its claim.
+/// An account and a target. It is the key of an actor, its slot, its record and its claims.
 ///
 /// `Display` and `Debug` give a name for logs. It has at most 256 characters on one line, with no query, no key in a
 /// path, no whole e-mail address and nothing that acts on a terminal. If anything was left out, eight hexadecimal
@@ -31,7 +31,7 @@ struct Whole {
     target: Target,
 }
 
-/// The reason why a text is no identity, or no part of one. It never repeats the text.
+/// The reason why a text is not a valid identity, or part of one. It never repeats the text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum IdentityError {
@@ -92,8 +92,8 @@ impl ServerIdentity {
     /// identities share one. It consists of the kind of target, a colon, the target, a `#` (which no target contains),
     /// and the account percent-encoded. For example `mcp:https://mcp.example.com/mcp#work`.
     ///
-    /// It is as secret as the resource's query and the account's label, so it belongs in a store and not in a log. It
-    /// may be as long as 9 KiB. A store with short names uses a digest of it.
+    /// It may contain the resource's query and the account's label, so it belongs in a store and not in a log. It may
+    /// be as long as 9 KiB. A store with short names uses a digest of it.
     pub fn key(&self) -> String {
         let (kind, name) = self.0.target.kind_and_name();
         let mut key = [kind, ":", name, "#"].concat();
@@ -219,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_left_out_still_tells_identities_apart() {
+    fn identities_stay_distinct_where_text_is_left_out() {
         let shown = mcp("https://a.example/mcp?key=s3cret-value", "alice@example.com").to_string();
         assert_eq!(shown, "https://a.example/mcp?… (a…@example.com) ~8878a324");
         let names: BTreeSet<_> = ["alice@example.com", "anna@example.com", "a…@example.com"]

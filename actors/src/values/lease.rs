@@ -8,8 +8,7 @@ use super::lifetime::Validity;
 use super::lineage::Generation;
 use super::secret::{AccessToken, DpopKey};
 
-/// An access token with its properties. Cheap to clone. Clones share one token, which is wiped when the last is
-/// dropped.
+/// An access token with its properties. Cheap to clone. Clones share one token, which is wiped when the last clone is dropped.
 #[derive(Clone)]
 pub struct Lease(Arc<Issued>);
 
@@ -44,12 +43,12 @@ impl Lease {
         Self(Arc::new(Issued { parts, session: OnceLock::new() }))
     }
 
-    /// The identity whose session handed the lease out. `None` if none did yet.
+    /// The identity whose session handed the lease out. `None` if it was not handed out yet.
     pub fn session(&self) -> Option<&ServerIdentity> {
         self.0.session.get()
     }
 
-    /// The session of `identity` hands the lease out. It belongs to the first one that does.
+    /// Notes that the session of `identity` hands the lease out. The lease belongs to the first session that does.
     #[cfg(feature = "runtime")]
     pub(crate) fn belongs_to(&self, identity: &ServerIdentity) {
         self.0.session.get_or_init(|| identity.clone());
@@ -127,13 +126,13 @@ pub enum Cause {
     /// A person signed in, or a credential was imported.
     #[default]
     Login,
-    /// There was no usable token, because none was there yet or it had expired.
+    /// There was no usable token, because there never was one or it had expired.
     Expiry,
     /// The token was about to expire.
     Early,
-    /// The refresh token would have expired of inactivity.
+    /// The refresh token would have expired because of inactivity.
     KeepAlive,
-    /// The resource refused its predecessor. A second refusal soon after does not cause another refresh.
+    /// The resource refused the previous token. A second refusal soon after does not cause another refresh.
     Refusal,
     /// The caller forced a refresh.
     Force,

@@ -4,16 +4,16 @@ use std::time::Duration;
 
 use super::time::{BootId, ElapsedTime, Moment, WallTime};
 
-/// The longest lifetime accepted. A longer one from an authorization server is cut to this.
+/// The longest lifetime accepted. A longer one from an authorization server is shortened to this.
 const LONGEST: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
 
-/// How far another host's wall clock may run ahead of this one's. An anchor further ahead is not trusted.
+/// How far another host's wall clock may be ahead of this host's. An anchor further in the future is not trusted.
 const CLOCK_SKEW: Duration = Duration::from_secs(60);
 
 /// The time of a token's request, and the token's lifetime from then on.
 ///
-/// The anchor is the *start of the request* that brought the token, so a slow answer never makes the token look
-/// younger than it is. RFC 6749 section 5.1 (`expires_in`).
+/// The anchor is the *start of the request* that brought the token, so a slow answer never makes the token seem younger
+/// than it is. RFC 6749 section 5.1 (`expires_in`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Validity {
     anchored: Moment,

@@ -49,9 +49,9 @@ impl Revision {
 /// The place of one write in an identity's history. It is compared before anything is replaced.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Version {
-    /// The login or logout the record belongs to.
+    /// The epoch of the record, which a login or logout began.
     pub epoch: Epoch,
-    /// The write within the identity's history.
+    /// The number of the write within the identity's history.
     pub revision: Revision,
 }
 

@@ -19,7 +19,7 @@ pub struct LoginKey(pub [u8; 32]);
 /// The answer that a person's browser brought back, as its URL's query or as pasted text. Only the login source reads it.
 #[derive(Clone)]
 pub struct Callback {
-    /// The key of the login that it answers. The host makes it of the `state` parameter.
+    /// The key of the login that it answers. The host computes it from the `state` parameter.
     pub key: LoginKey,
     answer: SecretString,
     browser: Option<BrowserBinding>,
@@ -32,7 +32,7 @@ impl Callback {
     }
 
     /// The same answer, which came in the browser that holds this secret. A login that was begun in a browser
-    /// ([`LoginMethod::Hosted`]) is completed there only.
+    /// ([`LoginMethod::Hosted`]) can only be completed there.
     #[must_use]
     pub fn in_browser(self, browser: BrowserBinding) -> Self {
         Self { browser: Some(browser), ..self }
@@ -55,9 +55,9 @@ impl fmt::Debug for Callback {
     }
 }
 
-/// Ties a login to the browser in which it was begun, by a digest of a secret that the host keeps there, such as a cookie of its
-/// own. Without it, an attacker could send a person the answer to the attacker's own login, and the person would work in the
-/// attacker's account.
+/// Ties a login to the browser in which it was begun, by a digest of a secret that the host keeps there, such as its
+/// own cookie. Without it, an attacker could send a person the answer to the attacker's own login, and the person would
+/// work in the attacker's account.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct BrowserBinding([u8; 32]);
 
@@ -120,7 +120,7 @@ pub enum OfferedPrompt {
         /// The page.
         url: LoginUrl,
     },
-    /// A page where the person enters a code (RFC 8628). Its answer is polled for.
+    /// A page where the person enters a code (RFC 8628). The attempt polls for the answer.
     Device {
         /// The page.
         url: LoginUrl,
@@ -148,7 +148,7 @@ impl fmt::Debug for OfferedPrompt {
 pub enum LoginMethod {
     /// By an authorization page that redirects to this address.
     Redirect(String),
-    /// By an authorization page that redirects to a route of the host's own, in the browser in which the login was begun.
+    /// By an authorization page that redirects to one of the host's own routes, in the browser in which the login was begun.
     Hosted {
         /// The address of the route.
         redirect: String,

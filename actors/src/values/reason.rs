@@ -35,23 +35,23 @@ pub enum Reason {
     ServerTrouble,
     /// The server limits the rate of requests (429, or an issuer's `Retry-After`).
     Throttled,
-    /// The answer was lost or unreadable. Whether the refresh token was spent is not known until the server gives a
-    /// definite answer, which the next attempt asks for.
+    /// The answer was lost or unreadable. It is unknown whether the refresh token was spent, until the server gives a
+    /// definite answer to a later attempt.
     InDoubt,
-    /// The server refused the request. The reason neither ends the grant nor passes by itself.
+    /// The server refused the request. The grant has not ended, and waiting does not help.
     RequestRefused,
-    /// The server does not accept the credentials of a source that needs no login. These are the client's secret or key, or
-    /// an assertion.
+    /// The server does not accept the credentials of a source that needs no login, such as the client's secret or key,
+    /// or an assertion.
     CredentialRejected,
     /// The organisation's policy denies the access. Neither a login nor time changes that.
     PolicyDenied,
-    /// The identity provider, at which the session's tokens begin, wants the person to sign on there.
+    /// The session's tokens derive from a session at an identity provider, which wants the person to sign on there.
     SignOnRequired,
     /// The file or the command that the source takes a token from has given none.
     SubjectUnavailable,
     /// The server does not accept the proof that the session's key was used for the request (DPoP, RFC 9449).
     ProofRefused,
-    /// The session's tokens are bound to a key (DPoP), and the server issued one that is not. It is never used.
+    /// The session's tokens are bound to a key (DPoP), and the server issued a token that is not. It is never used.
     NotBound,
     /// The token expired before it arrived.
     ExpiredOnArrival,
@@ -59,14 +59,14 @@ pub enum Reason {
     Contended,
     /// The store cannot be read or written.
     StoreTrouble,
-    /// The store cannot grant claims, so no flight may spend a refresh token on it.
+    /// The store cannot grant claims, so no flight may spend a refresh token of it.
     ClaimsUnsupported,
     /// The runtime has no token source of the name and kind in the record's renewal plan. Nothing was presented.
     SourceMissing,
 
     /// The resource refuses even a token that was minted for this refusal, so refreshing does not help.
     ResourceRefuses,
-    /// The refused lease is not one of this session's. Nothing was changed.
+    /// The refused lease does not belong to this session. Nothing was changed.
     WrongSession,
     /// Too many callers are waiting for this identity.
     TooManyWaiters,

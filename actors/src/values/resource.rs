@@ -22,17 +22,17 @@ const LONGEST: usize = 8 * 1024;
 /// The canonical URI of an MCP server (RFC 8707 section 2; MCP specification, authorization, "Canonical Server URI").
 ///
 /// Two spellings of one server are one value. Scheme and host are in lower case (host names in their ASCII form, IP
-/// addresses in their shortest), the default port is dropped, dot segments are resolved, and a bare host has no slash
-/// after it. A slash at the end of a longer path stays, because some servers distinguish `/mcp` and `/mcp/`. The query
-/// stays as it is.
+/// addresses in their shortest), the default port is dropped, dot segments are resolved, and a host without a path has
+/// no slash after it. A slash at the end of a longer path stays, because some servers distinguish `/mcp` and `/mcp/`.
+/// The query stays as it is.
 ///
 /// `Display` and `Debug` are made for logs. They hide possible credentials (the query, and path segments that look
 /// like keys). The whole text is in [`as_str`](Self::as_str). Cheap to clone.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ResourceUri(Arc<str>);
 
-/// The reason why a text names no resource. It gives the problem and the remedy, and never repeats the text, which may
-/// hold a secret.
+/// The reason why a text is not the URI of a resource. It gives the problem and the remedy, and never repeats the text,
+/// which may hold a secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ResourceError {
@@ -95,8 +95,8 @@ impl ResourceUri {
         self.0.starts_with("https:")
     }
 
-    /// Whether it is on this machine, at `localhost`, at an address in 127.0.0.0/8 or at `::1`. Only there is plain
-    /// `http` acceptable. Names below `localhost` do not count, because some resolvers ask the network for them.
+    /// Whether it is on this machine, at `localhost`, at an address in 127.0.0.0/8 or at `::1`. Plain `http` is
+    /// acceptable only there. Names below `localhost` do not count, because some resolvers ask the network for them.
     pub fn is_loopback(&self) -> bool {
         let (_, authority) = Parts::of(&self.0).origin.split_once("://").unwrap_or_default();
         let (host, bracketed) = match authority.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
@@ -138,7 +138,7 @@ impl fmt::Debug for ResourceUri {
 /// The canonical form of `uri`.
 pub(super) fn canonical(uri: &str) -> Result<String, ResourceError> {
     // The URL parser is made for text that people type. It strips white space, converts backslashes, supplies missing
-    // slashes and drops an empty user name. A name that decides where credentials go must be exact.
+    // slashes and drops an empty user name. A URL that determines where credentials are sent must be exact.
     if uri.len() > LONGEST {
         return Err(ResourceError::TooLong);
     }
@@ -318,7 +318,7 @@ mod tests {
     }
 
     #[test]
-    fn reading_and_showing_go_through_the_same_door() {
+    fn from_str_parses_and_display_shows_the_same_form() {
         let resource: ResourceUri = "HTTPS://a.example/".parse().unwrap();
         assert_eq!(resource.to_string(), "https://a.example");
         assert_eq!(format!("{resource:?}"), "ResourceUri(https://a.example)");

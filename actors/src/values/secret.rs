@@ -18,7 +18,7 @@ macro_rules! secret {
                 Self(SecretString::from(secret.into()))
             }
 
-            /// The secret itself. A review should look at each call.
+            /// The secret itself. Reviews should check each call.
             pub fn expose(&self) -> &str {
                 self.0.expose_secret()
             }
@@ -72,8 +72,8 @@ secret! {
     RegistrationToken
 }
 secret! {
-    /// The private key that signs DPoP proofs (RFC 9449), as its source encodes it. Losing it loses the grant that is
-    /// bound to it.
+    /// The private key that signs DPoP proofs (RFC 9449), as its source encodes it. If it is lost, the grant that is
+    /// bound to it is lost, too.
     DpopKey
 }
 
@@ -83,19 +83,19 @@ secret! {
 }
 
 impl AccessToken {
-    /// Whether it can stand in a header. It is visible ASCII and spaces (RFC 6749 appendix A.12), and not blank.
+    /// Whether the token can be sent in a header. It must consist of visible ASCII and spaces (RFC 6749 appendix A.12),
+    /// and must not be blank.
     ///
-    /// An answer with another one is unusable, a login with another one is refused, and a record with another one serves
-    /// none.
+    /// With any other access token, an answer is unusable, a login is refused, and a record serves no lease.
     pub fn is_well_formed(&self) -> bool {
         is_token(self.expose())
     }
 }
 
 impl RefreshToken {
-    /// Whether it is visible ASCII and spaces (RFC 6749 appendix A.17), and not blank. A login with another one is
-    /// refused, because it was not copied as a whole and alone. The one in an answer may be the only one that is alive,
-    /// so it is kept as it is. It never stands in a header.
+    /// Whether the token consists of visible ASCII and spaces (RFC 6749 appendix A.17), and is not blank. A login with
+    /// any other refresh token is refused, because the token was not copied exactly. A server's answer may contain the
+    /// only valid refresh token, so it is kept as it is. It is never sent in a header.
     pub fn is_well_formed(&self) -> bool {
         is_token(self.expose())
     }
@@ -114,8 +114,8 @@ mod tests {
 
     use super::*;
 
-    /// Says of a type whether it has a serialized form and whether it can be printed. The inherent constants hide those of
-    /// [`Neither`] where their bounds hold.
+    /// States whether a type has a serialized form and whether it can be printed. The inherent constants hide those of
+    /// [`Neither`] if their bounds hold.
     struct Has<T>(PhantomData<T>);
 
     trait Neither {
@@ -135,7 +135,7 @@ mod tests {
 
     #[test]
     fn secrets_are_wiped_and_have_no_serialized_form() {
-        /// Compiles for what is wiped when it is dropped.
+        /// Compiles only for a type that is wiped when it is dropped.
         fn is_wiped(_: &impl ZeroizeOnDrop) {}
         is_wiped(&AccessToken::new("a").0);
         is_wiped(&RefreshToken::new("a").0);

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct WallTime(u64);
 
-/// A time before 1970 is the epoch.
+/// A time before 1970 becomes the Unix epoch.
 impl From<SystemTime> for WallTime {
     fn from(time: SystemTime) -> Self {
         let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
@@ -41,8 +41,8 @@ impl WallTime {
     }
 }
 
-/// Time since the machine booted, suspend included, in milliseconds. It never steps back within one boot and means
-/// nothing in another. Compare it only beside an equal [`BootId`].
+/// Time since the machine booted, suspend included, in milliseconds. It never steps back within one boot, and has no
+/// meaning in another boot. Compare it only if the [`BootId`]s are equal.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ElapsedTime(u64);
 
@@ -75,8 +75,8 @@ impl ElapsedTime {
 
 /// Identifies one boot of one machine, so that elapsed time is never compared across a reboot or between hosts.
 ///
-/// Packed to the alignment of its neighbours. Every value with a time contains one, and the memory of a hundred
-/// thousand idle sessions depends on its size.
+/// It is packed to the alignment of its neighbours, because every value with a time contains one, and the memory of a
+/// hundred thousand idle sessions depends on its size.
 #[repr(Rust, packed(8))]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct BootId(pub u128);
@@ -93,8 +93,8 @@ pub struct Moment {
 }
 
 impl Moment {
-    /// The time since `earlier`, by the clock that shows *more*. Returns `None` when `earlier` belongs to another
-    /// boot, because no upper bound is known then.
+    /// The time since `earlier`, by the clock that shows *more*. Returns `None` when `earlier` belongs to another boot,
+    /// because then no upper bound is known.
     pub fn at_most_since(&self, earlier: &Moment) -> Option<Duration> {
         (self.boot == earlier.boot).then(|| self.elapsed.since(earlier.elapsed).max(self.wall.since(earlier.wall)))
     }

@@ -7,8 +7,8 @@ use super::{IdentityError, Shown};
 
 /// The host's label for an account. It is `default` unless the host has several.
 ///
-/// 1 to 256 bytes without control characters, compared byte by byte. It is not a secret, yet often an e-mail address.
-/// `Display` and `Debug` show at most 64 characters, and of an address only its first letter and its domain
+/// 1 to 256 bytes without control characters, compared byte by byte. It is not a secret, but often an e-mail address.
+/// `Display` and `Debug` show at most 64 characters, and only the first letter and the domain of an address
 /// (`a…@example.com`). The whole label is in [`as_str`](Self::as_str). Cheap to clone.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Account(Arc<str>);
@@ -39,7 +39,7 @@ impl Account {
 
     pub(super) fn shown(&self) -> Shown {
         let mut shown = Shown::with_room(Self::SHOWN);
-        // A host may have taken the label from a URL.
+        // The sign may be percent-encoded, if the host has taken the label from a URL.
         let at = [self.0.rfind('@'), self.0.rfind("%40")].into_iter().flatten().max();
         match at.map(|at| self.0.split_at(at)) {
             Some((name, domain)) if !name.is_empty() => {

@@ -1,12 +1,12 @@
 //! The part of a name that may be logged.
 
 /// Whether a character of a text from outside may be shown as it is. Letters and digits of any script, spaces and ASCII
-/// punctuation may. Any other one might act on a terminal, be invisible, or change the direction of reading.
+/// punctuation may. Any other character might act on a terminal, be invisible, or change the direction of reading.
 pub fn is_plain(c: char) -> bool {
     c.is_alphanumeric() || c == ' ' || c.is_ascii_graphic()
 }
 
-/// A text that may be logged. It knows whether it is shorter than the whole.
+/// A text that may be logged, with the information whether anything was left out.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in super::super) struct Shown {
     /// The text. Nothing in it acts on a terminal, is invisible, or changes the direction of reading.

@@ -14,7 +14,7 @@ use super::{IdentityError, ResourceUri, Shown};
 pub enum Target {
     /// An MCP server. Its tokens are for this resource (RFC 8707).
     Mcp(ResourceUri),
-    /// A provider's API that is no MCP server.
+    /// A provider's API that is not an MCP server.
     Api {
         /// The provider.
         provider: Provider,

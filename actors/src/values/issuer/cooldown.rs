@@ -12,7 +12,7 @@ use super::super::time::Moment;
 pub struct Cooldown {
     /// When it began, on both clocks of the process that stored it.
     pub began: Moment,
-    /// How long it lasts from there, to the millisecond.
+    /// How long it lasts from that moment, to the millisecond.
     pub span: Duration,
 }
 
@@ -20,14 +20,14 @@ pub struct Cooldown {
 const MAX_SKEW: Duration = Duration::from_secs(300);
 
 impl Cooldown {
-    /// The time left at `now`, of at most `max` in all. `None` if it is over.
+    /// The time left at `now`, if the whole cool-down counts as at most `max`. `None` if it is over.
     ///
     /// Within one boot both clocks count, and the earlier end wins. Between boots and hosts only the wall clocks count.
-    /// A cool-down that began more than five minutes in the future counts as none there, because one of the two wall
+    /// There, a cool-down that began more than five minutes in the future is ignored, because one of the two wall
     /// clocks is wrong. A wrong clock therefore holds requests back for `max` and five minutes at most.
     pub fn left(&self, now: &Moment, max: Duration) -> Option<Duration> {
-        // A coarse clock may read a little earlier than the clock of the process that stored it. This is then
-        // compared by the wall clocks.
+        // A coarse clock may read a little earlier than the clock of the process that stored the cool-down. In that
+        // case the wall clocks are compared.
         let is_of_this_boot = self.began.boot == now.boot && self.began.elapsed <= now.elapsed;
         let passed = if is_of_this_boot {
             now.at_most_since(&self.began)?

@@ -63,7 +63,7 @@ impl fmt::Debug for RegistrationName {
     }
 }
 
-/// The reason why a text names no entry. It never repeats the text.
+/// The reason why a text is not the name of an entry. It never repeats the text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum KeyError {
@@ -81,8 +81,8 @@ impl IssuerKey {
     /// issuer and the name, `%`, `#` and everything that is not visible ASCII are percent-encoded. For example
     /// `metadata:https://as.example.com#`.
     ///
-    /// It is as secret as the names of registrations, so it belongs in a store and not in a log. A store with short
-    /// names uses a keyed digest of it.
+    /// It may contain the name of a registration, so it belongs in a store and not in a log. A store with short names
+    /// uses a keyed digest of it.
     pub fn key(&self) -> String {
         let (word, name) = match &self.kind {
             EntryKind::Registration(name) => (REGISTRATION, name.as_str()),

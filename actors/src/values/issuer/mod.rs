@@ -4,8 +4,8 @@
 //! An [`IssuerEntry`] is a plain value. [`ledger::apply_entry`](crate::law::ledger::apply_entry) decides which writes
 //! apply to it, and [`format`](mod@format) is its stored form. An [`IssuerKey`] names it in a store.
 //!
-//! A grant carries a copy of the [`Client`] it was obtained with, so it outlives the registration, and a
-//! registration outlives a logout.
+//! A grant has its own copy of the [`Client`] it was obtained with, so it outlives the registration. A registration
+//! outlives a logout.
 
 mod cooldown;
 mod key;
@@ -28,7 +28,7 @@ use super::time::{Moment, WallTime};
 pub struct IssuerEntry {
     /// Grows by one with each write, a removal included, and never restarts. The first write makes it 1.
     pub revision: Revision,
-    /// The content, or `None` after a removal. The entry stays, so that its revision goes on.
+    /// The content, or `None` after a removal. The entry stays, so that its revision does not restart.
     pub content: Option<EntryContent>,
 }
 
@@ -69,21 +69,21 @@ pub struct ClientRegistration {
     pub redirect_uris: Vec<String>,
     /// `application_type` (OpenID Connect Registration section 2), or `None` if neither side named one.
     pub application_type: Option<ApplicationType>,
-    /// `grant_types` as the issuer confirmed them (RFC 7591 section 2). Empty where it named none.
+    /// `grant_types` as the issuer confirmed them (RFC 7591 section 2). Empty if it named none.
     pub grant_types: Vec<String>,
     /// The scopes the client is registered for, or `None` if the issuer named none.
     pub scopes: Option<Scopes>,
     /// The means to read or delete the registration (RFC 7592), or `None` if the issuer offers no management.
     pub management: Option<RegistrationManagement>,
-    /// A digest of the client metadata that was sent, so that changed settings lead to a new registration. `None` where
+    /// A digest of the client metadata that was sent, so that changed settings lead to a new registration. `None` if
     /// nothing was sent.
     pub metadata_digest: Option<[u8; 32]>,
     /// The time of registration or configuration, by the wall clock.
     pub registered_at: WallTime,
     /// The identity whose login registered it, or `None` if the host configured it.
     pub registered_by: Option<ServerIdentity>,
-    /// Set when a prompt with this client was shown, and cleared by any answer to it. If none comes, the issuer may have
-    /// forgotten the client, so the next login checks it first.
+    /// Set when a prompt with this client was shown, and cleared by any answer to it. If no answer comes, the issuer
+    /// may have forgotten the client, so the next login checks that first.
     pub suspect_since: Option<WallTime>,
 }
 

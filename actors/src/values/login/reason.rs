@@ -1,4 +1,4 @@
-//! The reasons for which a login is not completed, and the error that carries one.
+//! The reasons why a login is not completed, and the error that carries one.
 
 use std::fmt;
 use std::time::Duration;
@@ -11,7 +11,7 @@ pub enum LoginReason {
     Denied,
     /// No answer came before the prompt expired.
     TimedOut,
-    /// The host or the person cancelled it.
+    /// The host or the person cancelled the login.
     Cancelled,
     /// The session was logged out meanwhile.
     LoggedOut,
@@ -25,19 +25,19 @@ pub enum LoginReason {
     ClientRejected,
     /// The answer does not belong to this login (`state` or `iss` is wrong), or cannot be read.
     Forged,
-    /// The refresh token that came belongs to another session.
+    /// The new refresh token belongs to another session.
     HeldElsewhere,
     /// The server could not be reached. No code was presented.
     Unreachable,
     /// The server had trouble before a person was asked.
     ServerTrouble,
-    /// The code was presented and its answer was lost. It is never presented again.
+    /// The code was presented and the server's answer was lost. The code is never presented again.
     Lost,
     /// The store cannot be used.
     StoreTrouble,
     /// A person denied this scope a short time ago.
     ScopeDenied,
-    /// The resource refuses even what a login for this operation brought.
+    /// The resource refuses even the tokens of a login for this operation.
     ResourceRefuses,
     /// The caller's deadline passed. The attempt goes on.
     DeadlinePassed,
@@ -57,7 +57,7 @@ pub enum LoginReason {
     NoAuthorizationServer,
     /// A metadata document of the resource or of the authorization server cannot be read, or lacks what a login needs.
     MetadataUnusable,
-    /// The resource's metadata is that of another resource (RFC 9728 section 3.3).
+    /// The resource's metadata belongs to another resource (RFC 9728 section 3.3).
     ResourceMismatch,
     /// The authorization server's metadata names another issuer than the one it was asked for (RFC 8414 section 3.3).
     IssuerMismatch,
@@ -67,7 +67,7 @@ pub enum LoginReason {
     NoPkce,
     /// A URL that a server named must not be used, because of its scheme, its form or the address it leads to.
     UnsafeAddress,
-    /// There is no client for this authorization server: none is configured, and it registers none.
+    /// There is no client for this authorization server. None is configured, and the server does not register any.
     NoClient,
     /// The authorization server refused to register a client.
     RegistrationRefused,
@@ -75,7 +75,8 @@ pub enum LoginReason {
     MethodUnsupported,
     /// The answer came in another browser than the one in which the login was begun.
     OtherBrowser,
-    /// The login asks for tokens that are bound to a key (DPoP, RFC 9449), and the servers offer none, or issued another.
+    /// The login asks for tokens that are bound to a key (DPoP, RFC 9449), and the servers offer none, or issued a
+    /// token that is not bound to it.
     NotBound,
     /// The authorization server does not accept the proof that the session has its key (DPoP).
     ProofRefused,

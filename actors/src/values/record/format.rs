@@ -1,28 +1,28 @@
 //! The stored form of a record. It is versioned JSON. A store *seals* it, which means that it encrypts and authenticates it,
 //! before it writes it outside of the process.
 //!
-//! Only this module serializes secrets. The value types themselves have no serde. [`encode`] returns the JSON, for the store
-//! to seal, in a buffer that wipes itself. [`decode`] reads unsealed JSON of any known format. An issuer's entries
-//! have a format of their own, in [`entry`], with the same rules.
+//! Only this module serializes secrets. The value types themselves have no serde. [`encode`] returns the JSON, for the
+//! store to seal, in a buffer that wipes itself. [`decode`] reads unsealed JSON of any known format. An issuer's
+//! entries have their own format, in [`entry`], with the same rules.
 //!
-//! The outermost member `format` is read first. It alone decides how the rest is read:
+//! The outermost member `format` is read first. It alone determines how the rest is read:
 //!
 //! - **[`CURRENT`]** is read strictly. Each member is present once, except `logins`, which is left out while it is
-//!   empty. None is unknown, and none contradicts another. An unknown member has an unknown meaning, and the next write would
-//!   drop it, so the record is refused. A release that adds a member must raise [`CURRENT`].
-//! - **An older format**, 2 to 4, is read as strictly by its own types, then converted to the current one. Reading writes
-//!   nothing. The next change stores the record in the current format.
+//!   empty. No member may be unknown, and none may contradict another. An unknown member has an unknown meaning, and
+//!   the next write would drop it, so the record is refused. A release that adds a member must raise [`CURRENT`].
+//! - **An older format**, 2 to 4, is read by its own types, as strictly, and then converted to the current one. Reading
+//!   writes nothing. The next change stores the record in the current format.
 //! - **A newer format** is [`FormatError::Newer`], regardless of the other members.
 //!
 //! # Wiping
 //!
-//! If the input is undamaged, every copy of a secret that is made here is wiped before its memory is freed. When writing,
-//! each secret is copied from its secret type to one buffer. The buffer has its final size before the first secret is
-//! written to it, so no reallocation leaves a copy behind. When reading, each secret is copied from the caller's bytes to
-//! its secret type. The caller wipes those bytes. A secret that would need escapes in JSON is stored in hexadecimal digits
-//! instead (see `secret`), so the JSON parser never copies a secret to a buffer of its own.
+//! If the input is undamaged, every copy of a secret that is made here is wiped before its memory is freed. When
+//! writing, each secret is copied from its secret type to one buffer. The buffer has its final size before the first
+//! secret is written to it, so no reallocation leaves a copy behind. When reading, each secret is copied from the
+//! caller's bytes to its secret type. The caller wipes those bytes. A secret that would need escapes in JSON is stored
+//! in hexadecimal digits instead (see `secret`), so the JSON parser never copies a secret to its own buffer.
 //!
-//! Not covered are the stack and registers, memory that the operating system pages out, and damaged input. If a secret
+//! The stack, the registers, memory that the operating system pages out, and damaged input are not covered. If a secret
 //! is in the place of another member, the reader may copy it into an error text. That text is never shown, but it is
 //! freed unwiped.
 
@@ -47,11 +47,11 @@ use migrate::{Grant2, Grant3, Older, Record4};
 /// The format that [`encode`] writes.
 pub const CURRENT: u32 = 5;
 
-/// The largest plaintext written or read, in bytes, of a record or of an issuer's entry. A record is a few kilobytes.
-/// The rest is room for huge tokens.
+/// The largest plaintext written or read, in bytes, of a record or of an issuer's entry. A record usually has a few
+/// kilobytes. The limit leaves room for huge tokens.
 pub const MAX_BYTES: usize = 1024 * 1024;
 
-/// The reason why a record or an issuer's entry was not written or read. It contains nothing of the content.
+/// The reason why a record or an issuer's entry was not written or read. It contains no part of the content.
 ///
 /// A store reports [`Newer`](Self::Newer) as [`StoreFault::Newer`](crate::values::StoreFault::Newer),
 /// [`NotJson`](Self::NotJson) and [`Damaged`](Self::Damaged) as
@@ -61,7 +61,7 @@ pub const MAX_BYTES: usize = 1024 * 1024;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum FormatError {
-    /// It is larger than [`MAX_BYTES`].
+    /// The record or entry is larger than [`MAX_BYTES`].
     #[error(
         "the record is larger than {MAX_BYTES} bytes: check the size of the tokens, scopes and metadata the \
          authorization server issues"
@@ -76,9 +76,9 @@ pub enum FormatError {
         /// The path of the wrong member, or `layout` when a member is missing, unknown or of the wrong type.
         what: &'static str,
     },
-    /// A later version of this program wrote the record. It must stay as it is. It must not be migrated or
-    /// overwritten, not by a login or a logout either, because this version knows neither the
-    /// meaning of its members nor where the values of its epoch and revision are.
+    /// A later version of this program wrote the record. It must stay as it is. Not even a login or a logout may
+    /// migrate or overwrite it, because this version knows neither the meaning of its members nor where its epoch and
+    /// revision are.
     #[error(
         "the stored record has format {found} and this version knows none above {known}: update this program; the \
          record was left as it is"
@@ -114,12 +114,13 @@ pub fn encode(record: &Record) -> Result<SecretSlice<u8>, FormatError> {
 
 /// Parses the unsealed bytes of a record, in the [`CURRENT`] or an older format. The caller wipes the bytes.
 ///
-/// The record has a keyed digest beside each refresh token. Without the store's key it cannot be computed here, so whether
-/// the two belong together is not checked. The seal, which authenticates the record, ensures that they do.
+/// The record has a keyed digest beside each refresh token. The digest cannot be computed here without the store's key,
+/// so this does not check whether the two belong together. The seal, which authenticates the record, ensures that they
+/// do.
 ///
 /// # Errors
 ///
-/// Any [`FormatError`] except [`Inconsistent`](FormatError::Inconsistent). [`FormatError`] describes what a store does with
+/// Any [`FormatError`] except [`Inconsistent`](FormatError::Inconsistent). [`FormatError`] describes how a store treats
 /// the bytes then.
 pub fn decode(bytes: &[u8]) -> Result<Record, FormatError> {
     let wire = match format_of(bytes)? {
@@ -174,8 +175,8 @@ fn plaintext(wire: &impl Serialize) -> Result<SecretSlice<u8>, FormatError> {
     Ok(plaintext)
 }
 
-/// Serializes `wire` to `to`. [`plaintext`] calls it twice, first on a [`Size`] that counts, and then on a buffer of the
-/// counted size, so writing fails in neither.
+/// Serializes `wire` to `to`. [`plaintext`] calls it twice, first with a [`Size`] that counts, and then with a buffer
+/// of the counted size, so neither write fails.
 fn write(wire: &impl Serialize, to: &mut impl Write) -> Result<(), FormatError> {
     serde_json::to_writer(to, wire).map_err(|_| FormatError::Inconsistent { what: "layout" })
 }

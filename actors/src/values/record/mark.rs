@@ -22,8 +22,8 @@ pub struct Mark {
     pub first: Moment,
     /// The time of the mark for its last presentation.
     pub latest: Moment,
-    /// The time after `latest` at which that presentation has certainly ended. The token is not presented again
-    /// before.
+    /// The time after `latest` at which that presentation has certainly ended. The token is not presented again before
+    /// that time.
     pub timeout: Duration,
     /// The state of the presentation.
     pub state: MarkState,
@@ -32,8 +32,8 @@ pub struct Mark {
 /// The state of a marked presentation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum MarkState {
-    /// Being presented, or in doubt. The answer, if one came, was never stored.
+    /// The token is being presented, or is in doubt. If there was an answer, it was not stored.
     Open,
-    /// Certainly spent, with its successor lost. Never presented again.
+    /// The token is certainly spent, and its successor is lost. It is never presented again.
     Spent,
 }

@@ -1,4 +1,4 @@
-//! The record, which is everything that an identity needs after a restart, without discovery.
+//! The record. It holds everything that an identity needs after a restart, without discovery.
 //!
 //! A record is a plain value. [`ledger`](crate::law::ledger) decides which writes apply to it, and
 //! [`format`](mod@format) is its stored form.
@@ -61,11 +61,11 @@ pub struct Grant {
     pub binding: Binding,
     /// The scopes that were requested.
     pub requested: Scopes,
-    /// The scopes that were granted, carried forward through every refresh that does not change them.
+    /// The scopes that were granted. A refresh that names no scopes keeps them.
     pub granted: Scopes,
     /// The signed-in subject, if the server named one.
     pub subject: Option<Subject>,
-    /// The time at which the login was completed, by the wall clock, from which the grant's age counts. `None` if no
+    /// The time at which the login was completed, by the wall clock. The grant's age counts from it. `None` if no
     /// person signed in, and in a record of an older format.
     pub signed_in: Option<WallTime>,
     /// The key the tokens are bound to (RFC 9449), if they are.
@@ -76,10 +76,10 @@ pub struct Grant {
     pub refresh: Refresh,
     /// The newest access token, if there is one.
     pub access: Option<Access>,
-    /// Set when the grant waits for a person. Nothing is served or renewed from it until a login replaces it.
+    /// Set when the grant waits for a person. It is neither served nor renewed until a login replaces it.
     pub parked: Option<Parked>,
-    /// Whether the server has ever replaced a refresh token of this login. If so, an answer to a repeated presentation that
-    /// brings no new refresh token leaves the doubt.
+    /// Whether the server has ever replaced a refresh token of this login. If so, an answer to a repeated presentation
+    /// that brings no new refresh token does not end the doubt.
     pub rotated: bool,
 }
 
@@ -94,8 +94,8 @@ pub struct Binding {
     pub token_endpoint: String,
     /// The address for revocations (RFC 7009), if the server offers it.
     pub revocation_endpoint: Option<String>,
-    /// The `resource` of every token request (RFC 8707), exactly as it was sent the first time. `None` for targets
-    /// that are no MCP resource.
+    /// The `resource` of every token request (RFC 8707), exactly as it was sent the first time. `None` for targets that
+    /// are not an MCP resource.
     pub resource: Option<String>,
 }
 
@@ -116,7 +116,7 @@ pub struct Client {
     pub secret: Option<ClientSecret>,
     /// How the client authenticates at the token endpoint. It is fixed in advance and never probed.
     pub auth: ClientAuth,
-    /// The time at which the secret ends (RFC 7591 section 3.2.1), or `None` when it does not.
+    /// The time at which the secret expires (RFC 7591 section 3.2.1), or `None` if it does not expire.
     pub secret_expires_at: Option<WallTime>,
 }
 
@@ -141,17 +141,17 @@ pub enum Refresh {
     None,
     /// A refresh token is held.
     Held(Held),
-    /// The server ended the grant by refusing the refresh token with this digest. The access token may live a little
-    /// longer.
+    /// The server ended the grant by refusing the refresh token with this digest. The access token may still be valid
+    /// for some time.
     Ended(KeyedDigest),
 }
 
-/// A refresh token in the store's possession.
+/// A refresh token that the store holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Held {
     /// The token with its digest.
     pub credential: RefreshCredential,
-    /// The time of its arrival or its last use. An inactivity window counts from here.
+    /// The time at which it arrived or was last presented with success. An inactivity window counts from here.
     pub since: Moment,
     /// Set while it is being presented, or may have been spent.
     pub mark: Option<Mark>,
@@ -206,7 +206,7 @@ pub struct Access {
     pub kind: TokenKind,
     /// Its lifetime.
     pub validity: Validity,
-    /// Its number within the identity's history.
+    /// The token's number within the identity's history.
     pub number: u64,
     /// Why the token was minted.
     pub cause: Cause,
@@ -214,7 +214,7 @@ pub struct Access {
     pub flight: Option<FlightId>,
 }
 
-/// The reason why a grant waits for a person. Each is an error that keeps the old record until a login is accepted.
+/// The reason why a grant waits for a person. The old grant stays in the record until a login replaces it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Parked {
     /// `invalid_client`. The registration is gone or its secret is wrong. The refresh token is never carried to a new
@@ -237,11 +237,12 @@ impl Parked {
     }
 }
 
-/// The digests of refresh tokens that must not be used again, refused and replaced ones alike, oldest first.
+/// The digests of refresh tokens that must not be used again, because they were refused, replaced or perhaps spent,
+/// oldest first.
 ///
-/// It contains the last sixteen, and beside these each token that one of the last 64 logins came with. A host that
-/// imports the token of its configuration at every start imports that one, however often it was refreshed since. The
-/// server still knows the others.
+/// It contains the last sixteen, and in addition each dead token that one of the last 64 logins came with. A host may
+/// import the token of its configuration at every start. That token is therefore remembered for longer, even if it was
+/// refreshed many times since.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DeadDigests {
     dead: VecDeque<KeyedDigest>,
@@ -249,13 +250,13 @@ pub struct DeadDigests {
 }
 
 impl DeadDigests {
-    /// The number of dead digests kept that no login came with.
+    /// The number of dead digests that are kept without having come with a login.
     const KEPT: usize = 16;
 
     /// The number of logins whose tokens are known.
     const LOGINS: usize = 64;
 
-    /// Adds `digest` as the newest. Drops the oldest beyond sixteen that no known login came with.
+    /// Adds `digest` as the newest. Of those that no known login came with, drops the oldest beyond sixteen.
     pub fn remember(&mut self, digest: KeyedDigest) {
         self.forget(&digest);
         self.dead.push_back(digest);
@@ -267,8 +268,8 @@ impl DeadDigests {
         self.dead.retain(|known| known != digest);
     }
 
-    /// Notes that a login came with the token of `digest`. It is not dead yet. Once it is, it stays known. Drops the
-    /// oldest such note beyond 64.
+    /// Notes that a login came with the token of `digest`. That token is not dead yet. Once it is dead, it stays known.
+    /// Drops the oldest such note beyond 64.
     pub fn came_with_login(&mut self, digest: KeyedDigest) {
         self.logins.retain(|known| *known != digest);
         self.logins.push_back(digest);
@@ -335,7 +336,7 @@ impl Record {
         }
     }
 
-    /// The stored access token as a lease, even an expired one. A token that no header can carry has expired.
+    /// The stored access token as a lease, even an expired one. A token that no header can carry counts as expired.
     pub fn lease(&self) -> Option<Lease> {
         let grant = self.grant()?;
         let access = grant.access.as_ref()?;
@@ -360,8 +361,8 @@ impl Record {
     }
 }
 
-/// The default time-out of one token request, from the first byte sent to the last one read. Servers were seen to answer
-/// after more than two minutes.
+/// The default time-out of one token request, from the first byte sent to the last one read. Some servers have been
+/// seen to answer after more than two minutes.
 pub const DEFAULT_REQUEST_TIMEOUT: Duration = Duration::from_secs(180);
 
 /// The default time-out of a connection to a token endpoint.

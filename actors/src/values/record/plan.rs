@@ -1,11 +1,11 @@
-//! The renewal plan, which names the source of a grant's renewals and the provider's profile.
+//! The renewal plan. It names the source that renews a grant, and the provider whose profile applies.
 
 use std::borrow::Cow;
 use std::fmt;
 
 use super::super::secret::SourceSettings;
 
-/// How an identity's tokens are renewed. Stored with the grant by the login, and changed only by
+/// How an identity's tokens are renewed. A login stores it with the grant. It is changed only by
 /// [`Change::Configure`](crate::law::ledger::Change::Configure) or the next login.
 ///
 /// The default is the refresh grant at an unknown provider, under the runtime's own profile.
@@ -19,8 +19,8 @@ pub struct RenewalPlan {
     pub provider: Option<ProviderName>,
     /// Whether a refresh token in doubt is never presented again, even if the profile allows it.
     pub never_replay: bool,
-    /// Whether a server named the endpoints, so that requests may lead to public addresses only, and to the loopback if the
-    /// session's own server is there (law 24). `false` if the host named them.
+    /// Whether a server named the endpoints, so that requests may go only to public addresses, or to the loopback if
+    /// the session's own server is there (law 24). `false` if the host named them.
     pub server_named: bool,
     /// The source's own settings for the identity, if it has any. With them, the record alone suffices to renew it.
     pub settings: Option<SourceSettings>,
@@ -44,8 +44,8 @@ pub enum Spending {
     /// Consumes a refresh token that the server may rotate. It is claimed, marked and presented once.
     #[default]
     SingleUse,
-    /// Consumes nothing (client credentials, JWT bearer, a command). Never marked, and minted unclaimed while the
-    /// store is down.
+    /// Consumes nothing (client credentials, JWT bearer, a command). It is never marked, and mints without a claim
+    /// while the store is down.
     Repeatable,
 }
 

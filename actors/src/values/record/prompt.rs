@@ -1,4 +1,4 @@
-//! The prompt, a durable note that a person is asked to sign in. It is how processes and replicas agree on one prompt.
+//! The prompt, a durable note that a person is asked to sign in. Through it processes and replicas agree on one prompt.
 
 use super::super::lineage::{AttemptId, Revision};
 use super::super::login::{LoginKey, LoginReason};
@@ -13,17 +13,17 @@ pub struct Prompt {
     pub key: LoginKey,
     /// The state of the request.
     pub state: PromptState,
-    /// When it came into this state.
+    /// When the request came into this state.
     pub at: Moment,
-    /// The record's revision when it came into this state. Callers share an end that was written after they had begun to
-    /// wait. Revisions tell that apart where the clocks of two hosts cannot.
+    /// The record's revision when the request came into this state. Callers share an end that was written after they
+    /// had begun to wait. Revisions show that order even if the clocks of two hosts disagree.
     pub revision: Revision,
     /// When the request expires, by the wall clock. Once it is answered, this is when the redemption has certainly ended.
     pub expires: WallTime,
 }
 
 impl Prompt {
-    /// How the request ended after `since`; `None` if it did not, or had ended by then.
+    /// How the request ended after `since`; `None` if it has not ended, or had ended by then.
     pub fn ended_after(&self, since: Revision) -> Option<PromptEnd> {
         match self.state {
             PromptState::Ended(end) if self.revision > since => Some(end),
@@ -39,7 +39,7 @@ pub enum PromptState {
     Open,
     /// The person has answered, and the code is being presented. If no login follows, the redeemer has died.
     Answered,
-    /// It is over without a login.
+    /// The request has ended without a login.
     Ended(PromptEnd),
 }
 

@@ -1,4 +1,4 @@
-//! The part of a record that a session keeps. It suffices to serve and to decide, and has no refresh token.
+//! The part of a record that a session keeps. It suffices for serving and deciding, and has no refresh token.
 
 use super::super::lease::Lease;
 use super::super::lineage::{Epoch, FlightId, Version};
@@ -32,11 +32,11 @@ pub struct View {
 pub enum Renewal {
     /// It cannot be renewed. Only a login helps, for this reason.
     LoginRequired(Reason),
-    /// There is no refresh token. A source that needs none can mint.
+    /// There is no refresh token. A source that needs no refresh token can mint.
     WithoutToken,
     /// A refresh token is held.
     Token {
-        /// The time of its arrival or its last use.
+        /// The time at which it arrived or was last presented with success.
         since: Moment,
         /// Set while it is being presented or is in doubt.
         mark: Option<MarkView>,
@@ -72,7 +72,7 @@ impl View {
         self.version.epoch
     }
 
-    /// The reason why nothing of the grant may be served, if it is parked or was logged out.
+    /// The reason why no lease may be served, if the grant is parked or the identity was logged out.
     pub fn closed(&self) -> Option<Reason> {
         match self.renewal {
             Renewal::LoginRequired(

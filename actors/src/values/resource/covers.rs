@@ -1,4 +1,4 @@
-//! The URLs that an access token may be sent to, which are its resource's path and those below it.
+//! The URLs that an access token may be sent to, which are those at its resource's path and below it.
 
 use super::parts::Parts;
 use super::{ResourceUri, canonical};
@@ -8,8 +8,8 @@ impl ResourceUri {
     /// resource's or below it. By law 13 an access token is sent to no other URL.
     ///
     /// Paths are compared segment by segment and byte by byte, so `/mcp` covers `/mcp/x` and neither `/mcpx` nor
-    /// `/m%63p`. `/mcp/` does not cover `/mcp`. The query and the fragment are not looked at. What is before them must be a URL
-    /// that [`parse`](Self::parse) accepts.
+    /// `/m%63p`. `/mcp/` does not cover `/mcp`. The query and the fragment are ignored. The part before them must be a
+    /// URL that [`parse`](Self::parse) accepts.
     ///
     /// A URL that some server could read as leading out of the path is not covered:
     ///
@@ -36,8 +36,8 @@ impl ResourceUri {
     }
 }
 
-/// Whether some server may read a segment as more than one step down. Each proxy on the way may decode once. A segment that is
-/// still encoded after eight layers is not trusted.
+/// Whether some server may read a segment as anything but one step down. Each proxy on the way may decode it once. A
+/// segment that is still encoded after eight layers is not trusted.
 fn may_lead_out(segment: &str) -> bool {
     const LAYERS: usize = 8;
     let mut bytes = segment.as_bytes().to_vec();
@@ -191,7 +191,7 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
-        /// However a path is written, if the resource covers it then every way of reading it stays below.
+        /// If the resource covers a path, the path stays below the resource however it is decoded.
         #[test]
         fn whatever_is_covered_stays_below_after_any_decoding(
             steps in prop::collection::vec("(\\.|%2e|%252E|/|%2f|%255c|\\\\|;|a){0,5}", 0..5),

@@ -44,8 +44,8 @@ pub(in super::super) fn show(url: &str) -> Shown {
 }
 
 /// Whether a path segment may be a credential, because some servers hand out URLs that contain a key. Such a segment
-/// has the form of a parameter or an e-mail address, encoded or not. Or it is as long as a key, and differs from words
-/// with marks between them in that it contains a digit, letters of both cases, or a part of that length.
+/// has the form of a parameter or an e-mail address, encoded or not. Or it is as long as a key and does not look like
+/// joined words, because it contains a digit, letters of both cases, or a part of that length.
 fn may_be_a_credential(segment: &str) -> bool {
     const SHORTEST_KEY: usize = 20;
     let has = |kind: fn(&char) -> bool| segment.chars().any(|c| kind(&c));
@@ -67,7 +67,7 @@ mod tests {
     }
 
     #[test]
-    fn a_url_comes_apart_at_its_joints() {
+    fn a_url_is_split_into_its_parts() {
         let parts = |url: &'static str| {
             let Parts { origin, path, query } = Parts::of(url);
             (origin, path, query)

@@ -1,11 +1,11 @@
-//! The stored form of an issuer's entry. It is versioned JSON with a format number of its own, read and written by the
-//! rules of a record's.
+//! The stored form of an issuer's entry. It is versioned JSON with its own format number, and is read and written by
+//! the same rules as a record.
 //!
 //! It does not contain the entry's key. A store binds the [`IssuerKey`](crate::values::issuer::IssuerKey) to it when
-//! sealing, so that one entry never passes for another.
+//! sealing, so that one entry is never taken for another.
 //!
-//! A version that adds a member to a known kind raises the number. A version that adds a kind need not, because older
-//! versions never ask for entries of an unknown kind.
+//! A version that adds a member to a known kind raises the number. A version that adds a kind need not do so, because
+//! older versions never ask for entries of an unknown kind.
 
 mod read;
 #[cfg(test)]
@@ -20,7 +20,8 @@ use crate::values::issuer::IssuerEntry;
 /// The format that [`encode`] writes.
 pub const CURRENT: u32 = 1;
 
-/// The plaintext of `entry`'s sealed form, in the [`CURRENT`] format. It may hold secrets, and is wiped when dropped.
+/// Serializes `entry` as JSON in the [`CURRENT`] format, for a store to seal. The bytes may hold secrets, and are wiped
+/// when dropped.
 ///
 /// `fresh_for` is rounded down to the millisecond. The same entry always gives the same bytes.
 ///
@@ -33,12 +34,12 @@ pub fn encode(entry: &IssuerEntry) -> Result<SecretSlice<u8>, FormatError> {
     plaintext(&wire::Entry::of(entry))
 }
 
-/// The entry whose sealed form held these bytes. The caller wipes the bytes.
+/// Parses the unsealed bytes of an entry. The caller wipes the bytes.
 ///
 /// # Errors
 ///
-/// Any [`FormatError`] but [`Inconsistent`](FormatError::Inconsistent). Bytes that cannot be read stay where they are.
-/// They are neither migrated nor overwritten.
+/// Any [`FormatError`] but [`Inconsistent`](FormatError::Inconsistent). A store must leave bytes that cannot be read in
+/// place. They are neither migrated nor overwritten.
 pub fn decode(bytes: &[u8]) -> Result<IssuerEntry, FormatError> {
     let wire = match format_of(bytes)? {
         0 => return Err(FormatError::Damaged { what: "format" }),

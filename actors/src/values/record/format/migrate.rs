@@ -1,7 +1,7 @@
 //! The older formats, and their migration to the current one.
 //!
-//! A format has types of its own here only where it differs from the current one. A change of the current format first
-//! copies the changed types to this file, adapts the migrations, and keeps a fixture of the format written until then.
+//! An older format has its own types here only where it differs from the current one. To change the current format,
+//! first copy the changed types to this file, adapt the migrations, and keep a fixture of the former format.
 
 use serde::Deserialize;
 
@@ -55,7 +55,7 @@ pub(super) struct Grant2<'a> {
     signed_in_ms: Option<u64>,
 }
 
-/// A grant of format 3, which does not tell whether its server rotates.
+/// A grant of format 3, which does not state whether its server rotates.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Grant3<'a> {
@@ -79,7 +79,7 @@ pub(super) struct Grant3<'a> {
     signed_in_ms: Option<u64>,
 }
 
-/// A record of format 4, which knows no requests to a person.
+/// A record of format 4, which has no requests to a person.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Record4<'a> {
@@ -131,8 +131,8 @@ impl<'a, G> Older<'a, G> {
             OlderContent::Grant(grant) => wire::Content::Grant(Box::new(convert(*grant, !self.dead.is_empty()))),
         };
         let Self { epoch, revision, number, dead, .. } = self;
-        // The oldest token that is known of this identity. In the first sixteen refreshes after the first login, that login
-        // came with it.
+        // The oldest known token of this identity. Until the sixteenth refresh after the first login, it is the token
+        // of that login.
         let logins = dead.first().or_else(|| token_of(&content)).cloned().into_iter().collect();
         wire::Record { format: CURRENT, epoch, revision, number, dead, logins, content, prompt: None }
     }

@@ -1,4 +1,4 @@
-//! Makes a record of the members of the current format. An error names the path of the wrong member.
+//! Makes a record from the members of the current format. An error names the path of the wrong member.
 
 use std::time::Duration;
 
@@ -22,10 +22,10 @@ const MARK_NUMBER: Path = "content.grant.refresh.held.mark.number";
 const PRESENTATIONS: Path = "content.grant.refresh.held.mark.presentations";
 const ACCESS_NUMBER: Path = "content.grant.access.number";
 
-/// Checks the invariants of a record. The ledger keeps them, so a record that breaks one was damaged, or would become
-/// unreadable.
+/// Checks the invariants of a record. The ledger keeps them, so a record that breaks one is damaged, or would be
+/// unreadable once written.
 pub(super) fn check(record: &Record) -> Result<(), Path> {
-    // Callers would share an end that was never written.
+    // Callers would get the end of a prompt that was never written.
     if record.prompt.as_ref().is_some_and(|prompt| prompt.revision > record.revision) {
         return Err("prompt.revision");
     }
@@ -64,7 +64,7 @@ pub(super) fn record(wire: wire::Record<'_>) -> Result<Record, Path> {
     })
 }
 
-/// Refuses lists that are longer than the numbers kept, or name a digest twice. No writer of this format makes one.
+/// Refuses lists that are longer than allowed, or contain a digest twice. No writer of this format makes such a list.
 fn dead(dead: &[wire::Text<'_>], logins: &[wire::Text<'_>]) -> Result<DeadDigests, Path> {
     let mut known = DeadDigests::default();
     for digits in logins {
@@ -106,7 +106,7 @@ fn binding(wire: wire::Binding<'_>) -> Result<Binding, Path> {
     })
 }
 
-/// The client. Its secret and its authentication are at these paths.
+/// The client. `at_secret` and `at_auth` are the paths of its secret and its authentication.
 pub(super) fn client(wire: wire::Client<'_>, at_secret: Path, at_auth: Path) -> Result<Client, Path> {
     let secret = |secret: Secret<'_>| secret.reveal(|secret| ClientSecret::new(secret)).ok_or(at_secret);
     Ok(Client {
@@ -176,7 +176,7 @@ fn prompt(wire: wire::Prompt<'_>) -> Result<Prompt, Path> {
 }
 
 fn access(wire: wire::Access<'_>) -> Result<Access, Path> {
-    // Zero is never written. It would be taken for *unknown*.
+    // Zero is never written, because it would mean *unknown*.
     if wire.lifetime_ms == Some(0) {
         return Err("content.grant.access.lifetime_ms");
     }

@@ -11,12 +11,11 @@ use zeroize::Zeroizing;
 /// The prefix of a secret that is written in hexadecimal.
 const IN_HEX: &str = "hex:";
 
-/// A secret on its way in or out. It borrows from the record that is written or from the bytes that are read, and is
-/// never a copy.
+/// A secret that is being written or read. It borrows from the record or from the bytes, and is never a copy.
 ///
-/// A reader of JSON unescapes a string in scratch space of its own, which is never wiped. So no secret is ever
-/// escaped. A secret that would need an escape, such as a private key in JSON or PEM, is written in hexadecimal after
-/// `hex:`. So is a secret that begins with `hex:` itself.
+/// A reader of JSON unescapes a string in its own scratch space, which is never wiped. So no secret is ever escaped. A
+/// secret that would need an escape, such as a private key in JSON or PEM, is written in hexadecimal after `hex:`. So
+/// is a secret that begins with `hex:` itself.
 #[derive(Clone, Copy)]
 pub(super) enum Secret<'a> {
     /// A secret to be written.
@@ -82,8 +81,8 @@ impl<'de: 'a, 'a> Deserialize<'de> for Secret<'a> {
     }
 }
 
-/// Bytes of a fixed number that are no secret, in hexadecimal. (128-bit numbers too, because most readers of JSON lose
-/// precision above 53 bits.)
+/// A fixed number of bytes that are not secret, in hexadecimal. This includes 128-bit numbers, because most readers of
+/// JSON lose precision above 53 bits.
 pub(super) fn hex(bytes: &[u8]) -> Cow<'static, str> {
     lower::encode_string(bytes).into()
 }

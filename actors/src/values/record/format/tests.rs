@@ -18,7 +18,7 @@ use crate::values::{
     LoginKey, Moment, RefreshToken, Revision, Scopes, TokenKind, Validity, WallTime,
 };
 
-/// Marked secrets. No eight consecutive characters of one of these occur anywhere else.
+/// Marked secrets. Any eight consecutive characters of one of these occur nowhere else.
 const ACCESS: &str = "at-Xq7vJm2ZrK9wLt4BnC8y";
 const REFRESH: &str = "rt-Gd5hWs1PfU6kVe3AoM0x";
 pub(super) const CLIENT: &str = "cs-Yb8cRj4NiT7lQg2DzH5u/+";
@@ -82,7 +82,7 @@ fn credential() -> RefreshCredential {
     RefreshCredential::new(RefreshToken::new(REFRESH), &DigestKey::new([7; 32]))
 }
 
-/// A record with every member set that no record may lack, and none at its default.
+/// A record with every mandatory member set, and none at its default.
 fn full() -> Record {
     let mark = Mark {
         flight: FlightId(u128::MAX - 1),
@@ -153,7 +153,7 @@ fn full() -> Record {
     }
 }
 
-/// The record of an identity that a person is asked to sign in for.
+/// The record of an identity for which a person is asked to sign in.
 fn vacant() -> Record {
     let prompt = full().prompt.map(|prompt| Prompt { state: PromptState::Open, ..prompt });
     Record { epoch: Epoch::new(0), content: Content::Vacant, dead: DeadDigests::default(), prompt, ..full() }

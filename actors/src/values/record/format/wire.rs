@@ -1,7 +1,7 @@
 //! The members of the current format, and the conversion of a record to them. `read` converts back.
 //!
 //! Each type and member is the stored form of the type and field of that name in `values::record`, which documents it.
-//! `_ms` is milliseconds. Text is a word of `words`, a digest or id in hex, or the value itself.
+//! `_ms` stands for milliseconds. Text is a word of `words`, a digest or id in hexadecimal, or the value itself.
 //!
 //! Members are written in the order of the fields. All but `logins`, `server_named` and `settings` must be present when a record
 //! is read, because a record whose `mark` member is missing must not be read as one without a mark. A member without a value is
@@ -30,7 +30,7 @@ pub(super) struct Record<'a> {
     pub(super) revision: u64,
     pub(super) number: u64,
     pub(super) dead: Vec<Text<'a>>,
-    /// The digests of the refresh tokens that logins came with. Absent where none is known.
+    /// The digests of the refresh tokens that logins came with. Absent if none is known.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) logins: Vec<Text<'a>>,
     #[serde(borrow)]
@@ -106,10 +106,10 @@ pub(super) struct RenewalPlan<'a> {
     pub(super) provider: Option<Text<'a>>,
     /// Whether a token in doubt is never presented again.
     pub(super) never_replay: bool,
-    /// Absent where the host named the endpoints, as in records of older formats.
+    /// Absent if the host named the endpoints, as in records of older formats.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(super) server_named: bool,
-    /// Absent where the source has none, as in records of older formats.
+    /// Absent if the source has no settings, as in records of older formats.
     #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
     pub(super) settings: Option<Secret<'a>>,
 }
@@ -184,8 +184,8 @@ pub(super) struct At<'a> {
     pub(super) boot: Text<'a>,
 }
 
-/// Deserializes an optional member that must be present, if only as `null`. Without this function, serde takes an
-/// absent `Option` for `None`.
+/// Deserializes an optional member that must be present, at least as `null`. Without this function, serde reads an
+/// absent `Option` as `None`.
 pub(super) fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
     Option::deserialize(deserializer)
 }

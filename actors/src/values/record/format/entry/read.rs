@@ -1,4 +1,4 @@
-//! Makes an entry of the members of format 1. An error names the path of the wrong member.
+//! Makes an entry from the members of format 1. An error names the path of the wrong member.
 
 use std::time::Duration;
 

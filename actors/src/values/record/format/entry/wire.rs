@@ -1,9 +1,9 @@
 //! The members of an issuer's entry in its current format, which is 1. Each is the stored form of the field of that name in
 //! [`values::issuer`](crate::values::issuer), which documents it.
 //!
-//! `Client`, `At`, `Secret` and the words are those of the record's current format. Before one of them changes for a new
-//! format of the record, its present form is copied here, because this format does not change with the record's. The
-//! fixtures of format 1 test that.
+//! `Client`, `At`, `Secret` and the words are shared with the record's current format. Before one of them changes for a
+//! new format of the record, its present form must be copied here, because this format does not change with the
+//! record's. The fixtures of format 1 test that.
 
 use serde::{Deserialize, Serialize};
 

@@ -23,7 +23,7 @@ fn assert_sane(bytes: &[u8]) -> bool {
 }
 
 #[test]
-fn a_part_of_a_record_is_none() -> Result<(), FormatError> {
+fn a_part_of_a_record_is_refused() -> Result<(), FormatError> {
     let plaintext = encode(&full())?;
     let bytes = plaintext.expose_secret();
     for end in 0..bytes.len() {

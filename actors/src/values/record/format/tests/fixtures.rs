@@ -1,4 +1,5 @@
-//! Every form that was ever written, kept as files. Never edit one. A change that does not fit them is a new format.
+//! A file for each form of record that was ever written. Never edit one of these files. A change that does not fit them
+//! needs a new format number.
 
 use super::super::{CURRENT, FormatError, MAX_BYTES, decode, encode};
 use super::*;
@@ -24,7 +25,7 @@ fn the_current_format_is_pinned_to_the_byte() -> Result<(), FormatError> {
     Ok(())
 }
 
-/// `record` without a request to a person, as the formats before the fifth knew none.
+/// `record` without a request to a person, because the formats before the fifth have none.
 fn unprompted(record: Record) -> Record {
     Record { prompt: None, ..record }
 }
@@ -114,7 +115,7 @@ fn a_repeatable_grant_of_format_2_is_known_by_its_token() -> Result<(), FormatEr
 }
 
 #[test]
-fn what_migrated_is_written_in_the_current_format() -> Result<(), FormatError> {
+fn a_migrated_record_is_written_in_the_current_format() -> Result<(), FormatError> {
     for fixture in [TWO_GRANT, TWO_REPEATABLE, TWO_TOMBSTONE, THREE_GRANT, THREE_TOMBSTONE, FOUR_GRANT, FOUR_TOMBSTONE]
     {
         let migrated = decode(fixture)?;

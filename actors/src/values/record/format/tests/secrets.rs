@@ -99,7 +99,7 @@ fn a_secret_is_never_escaped_and_comes_back() -> Result<(), serde_json::Error> {
 }
 
 #[test]
-fn a_secret_that_nobody_here_wrote_is_refused() -> Result<(), serde_json::Error> {
+fn a_secret_in_a_form_that_is_never_written_is_refused() -> Result<(), serde_json::Error> {
     for json in [r#""a\"b""#, r#""a\u0041""#, "7", "null", "[]"] {
         let error = serde_json::from_str::<Secret<'_>>(json).err();
         assert!(error.is_some_and(|error| error.is_data()), "{json}");

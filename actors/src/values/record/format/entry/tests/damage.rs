@@ -6,7 +6,7 @@ use super::super::read;
 use super::*;
 
 #[test]
-fn a_part_of_an_entry_is_none() {
+fn a_part_of_an_entry_is_refused() {
     for entry in [registration(), metadata(), cooldown(), removed()] {
         let plaintext = encode(&entry).unwrap();
         let bytes = plaintext.expose_secret();

@@ -43,11 +43,11 @@ fn an_entry_without_a_usable_format_is_damaged() {
 }
 
 #[test]
-fn neither_reader_takes_the_other_kind() {
+fn records_and_entries_are_not_read_as_each_other() {
     let record = include_bytes!("../../../fixtures/format-3-tombstone.json");
     assert!(
         matches!(decode(record), Err(FormatError::Newer { found: 3, .. })),
-        "records and entries have numbers of their own"
+        "records and entries have their own format numbers"
     );
     for fixture in [FORMAT_1_REGISTRATION, FORMAT_1_METADATA, FORMAT_1_COOLDOWN, FORMAT_1_REMOVED] {
         // No record was ever released in format 1.
