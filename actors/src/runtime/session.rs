@@ -315,8 +315,8 @@ impl AuthSession {
     /// The login that is served, as of the session's last event. `None` while a login is required and there is no valid lease, and
     /// while a logout is under way.
     ///
-    /// It takes no message. A caller that was answered after a login, a logout or a token reads the login of that answer or a
-    /// later one.
+    /// This sends no message. After the answer to a login, a logout or a token request, a caller reads the login of
+    /// that answer or a later one.
     pub fn served_login(&self) -> Option<ServedLogin> {
         let snapshot = self.slot.cell.read();
         let standing = &snapshot.standing;
