@@ -1,4 +1,4 @@
-//! The issuer's limiter: permits for token requests, as a pure state machine.
+//! The issuer's limiter, a pure state machine that gives out permits for token requests.
 //!
 //! A runtime has one limiter for each issuer, which all identities share. It grants a few permits at a time. Requests
 //! with waiting callers come first, then background refreshes, then refreshes after a resume. Within each class they
@@ -90,7 +90,7 @@ pub enum IssuerEvent {
     Gone(AskId),
     /// The permit comes back, with the issuer's `Retry-After`. A permit that is not out changes nothing.
     Returned(AskId, Option<Duration>),
-    /// Another process reports a throttle until this time. It is capped like all throttles.
+    /// A throttle until this time is known, for example from the store. It is capped like all throttles.
     Throttled(ElapsedTime),
     /// The time that [`IssuerLimiter::next_wake`] returned has come.
     Tick,

@@ -411,8 +411,8 @@ fn commit_to(grant: &mut Grant, commit: &Commit) -> Result<Option<KeyedDigest>, 
         grant.refresh = Refresh::Held(Held { credential: credential.clone(), since: commit.at, mark: None });
     } else if let Refresh::Held(held) = &mut grant.refresh {
         held.since = commit.at;
-        // The token is kept, and so is a newer mark. If the lineage has ever rotated, the first answer to a repeated
-        // presentation may have brought a successor that was lost, so the mark stays (law 10).
+        // The token is kept, and so is a newer mark. If the lineage has ever rotated, the lost answer to the first
+        // presentation may have brought a successor, so the answer to a repeated one does not end the doubt (law 10).
         let settled = commit.sent.is_some() && !(commit.repeated && grant.rotated);
         held.mark.take_if(|mark| settled && mark.number <= commit.access.number);
         // The server has answered, so the pauses between presentations start anew.

@@ -1,4 +1,4 @@
-//! The login source, which speaks to the authorization server while a person signs in. The engine itself knows no OAuth.
+//! The login source, which speaks to the authorization server while a person signs in. The engine itself contains no OAuth.
 
 use std::fmt;
 use std::time::Duration;

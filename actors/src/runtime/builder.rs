@@ -56,7 +56,7 @@ pub enum BuildError {
 }
 
 impl AuthRuntime {
-    /// Builds a runtime over `store`. Sessions without settings of their own use `settings`.
+    /// Builds a runtime over `store`. Sessions without their own settings use `settings`.
     pub fn builder(store: Arc<dyn TokenStore>, settings: Settings) -> RuntimeBuilder {
         RuntimeBuilder::new(store, settings)
     }

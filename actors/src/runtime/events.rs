@@ -24,7 +24,7 @@ pub(crate) fn flight_reported(core: &Arc<Core>, slot: &Arc<Slot>, flight: Flight
     }
 }
 
-/// Whether the flight only read that a login is required, without a request of its own. The flight whose request was
+/// Whether the flight only read that a login is required, without sending a request. The flight whose request was
 /// refused has written the line of the journal. Otherwise every process that reads the record would add the same line.
 fn login_was_required_already(report: &Report) -> bool {
     matches!(report, Report::Landed(Landing { outcome: Outcome::LoginRequired(_), requests: 0, .. }))
@@ -81,7 +81,7 @@ pub(crate) fn login_reported(core: &Arc<Core>, slot: &Arc<Slot>, attempt: Attemp
                 (EventKind::LoggedIn, lease.map(|lease| lease.generation()))
             }
             (Err(LoginReason::Denied), ..) => (EventKind::Declined, None),
-            // The login or logout that came first has an event of its own, and so has the end of the process.
+            // The login or logout that came first has its own event, and so has the end of the process.
             (Err(LoginReason::Superseded | LoginReason::LoggedOut | LoginReason::ShuttingDown), ..) => return,
             (Err(_), ..) => (EventKind::LoginFailed, None),
         },

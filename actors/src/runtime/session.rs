@@ -76,8 +76,8 @@ pub struct ServedLogin {
 }
 
 impl ServedLogin {
-    /// Whether the two are one login. Epochs begin again in a store that was emptied, and the time tells its logins from those
-    /// before.
+    /// Whether both are the same login. The epochs of a store that was emptied begin again, so the times are compared,
+    /// too, if both are known.
     pub fn is_same(&self, other: &Self) -> bool {
         let times = self.signed_in.zip(other.signed_in);
         self.epoch == other.epoch && times.is_none_or(|(one, other)| one == other)

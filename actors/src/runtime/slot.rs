@@ -237,7 +237,7 @@ impl Slot {
 
     // Requests.
 
-    /// Puts a request into the inbox, and tells the actor.
+    /// Puts a request into the inbox, and notifies the actor.
     pub(crate) fn deliver(&self, request: Request<Slot>, now: ElapsedTime) -> Delivery {
         let mailbox = {
             let mut state = self.state();

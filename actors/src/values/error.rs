@@ -113,7 +113,7 @@ pub enum InstallError {
     /// Another login or a logout came first. The login that lost was not stored.
     #[error("another login or a logout came first; sign in again if it should be replaced")]
     Superseded,
-    /// Another person signed in than the one who is signed in here.
+    /// The person who signed in is not the one who is signed in here.
     #[error("another user signed in than the one of this session; sign in as the same user, or log out first")]
     OtherSubject,
     /// The store could not be written.

@@ -31,7 +31,7 @@ pub enum Reason {
     /// No secure connection to the token endpoint could be established. Its certificate is not trusted, or TLS failed
     /// otherwise. Nothing was sent.
     Untrusted,
-    /// The server reported an error of its own (5xx).
+    /// The server reported an internal error (5xx).
     ServerTrouble,
     /// The server limits the rate of requests (429, or an issuer's `Retry-After`).
     Throttled,

@@ -124,5 +124,5 @@ impl FlightCore {
     }
 }
 
-/// The answer that stands in for that of a source which did not answer in time.
+/// Replaces the answer of a source that did not answer in time.
 pub(super) const UNANSWERED: ConnectFault = ConnectFault::NotSent(NotSent::Unreachable);

@@ -185,7 +185,7 @@ impl FlightCore {
         }
     }
 
-    /// How long a claim must still last when a request is sent: for the request and one write.
+    /// How long a claim must still last when a request is sent. It covers the request and one write.
     pub(super) fn request_length(&self) -> Duration {
         self.profile.request_timeout.saturating_add(self.equipment.timeouts.store_timeout)
     }
@@ -198,7 +198,7 @@ impl FlightCore {
         self.closing.map(|_| Outcome::Failed(Trouble::new(Reason::ShuttingDown)))
     }
 
-    /// How long after its mark a presentation has certainly ended: the time between mark and send, and the request.
+    /// How long after its mark a presentation has certainly ended. It covers the time between mark and send, and the request.
     fn presentation_time(&self) -> Duration {
         let timeouts = &self.equipment.timeouts;
         let between = timeouts.store_timeout.saturating_add(timeouts.send_within.saturating_mul(2));

@@ -1,4 +1,4 @@
-//! The flight machine: from the order to the answer of the token endpoint. The writes that the answer calls for are in
+//! The flight machine, from the order to the answer of the token endpoint. The writes that the answer calls for are in
 //! `settle`.
 //!
 //! [`Flight`] is a [`FlightCore`] and a [`Phase`]. A handler is a method of the core that takes the phase, or its data,
@@ -346,7 +346,7 @@ impl FlightCore {
         }
     }
 
-    /// How long a claim must last: for one request and the writes before and after it.
+    /// How long a claim must last. It covers one request and the writes before and after it.
     pub(super) fn claim_length(&self) -> Duration {
         self.profile.request_timeout.saturating_add(self.equipment.timeouts.store_timeout.saturating_mul(4))
     }

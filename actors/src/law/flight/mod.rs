@@ -22,11 +22,10 @@
 //! A driver carries the effects out in order and never waits for one before it starts the next. It calls `handle` with
 //! [`FlightEvent::Tick`] at [`Flight::next_wake`], and drops the machine when [`Flight::is_over`].
 //!
-//! A completion may come late, twice or never. The machine has a time-out of its own for each, with three exceptions: the
-//! source of [`FlightEffect::Send`] always answers, the queue of [`FlightEffect::AskPermit`] has its own time-out, and a
-//! save that is unanswered when the process stops decides by its answer whether a token is lost.
-//! A permit or a claim that was given up may still be granted. The machine is not over until its answer comes, or the
-//! driver gives up.
+//! A completion may come late, twice or never. The machine has a time-out for each, with three exceptions. The source
+//! of [`FlightEffect::Send`] always answers. The queue of [`FlightEffect::AskPermit`] has its own time-out. The answer
+//! to a save that is unanswered when the process stops decides whether a token is lost. A permit or a claim that was
+//! given up may still be granted. The machine is not over until its answer comes, or the driver gives up.
 //!
 //! Dropping a machine before it is over is a crash. Its claim ends or runs out, and its mark stays.
 

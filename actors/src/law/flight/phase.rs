@@ -123,7 +123,7 @@ impl Attempt {
         }
         match (record.held(), &self.spend) {
             (Some(Held { credential, mark: Some(mark), .. }), Some(spend)) => {
-                // A flight that presents its token again has an earlier mark of its own.
+                // The flight may be presenting its token again, so an earlier mark may also be its own.
                 mark.flight == flight && mark.number == spend.mark.number && *credential == spend.credential
             }
             _ => false,

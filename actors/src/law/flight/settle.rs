@@ -1,5 +1,5 @@
-//! The answer of the token endpoint: classify it, write what it calls for, and repeat until it is written (laws 4, 9,
-//! 10 and 12).
+//! Classifies the answer of the token endpoint, makes the write that it calls for, and repeats that until it succeeds
+//! (laws 4, 9, 10 and 12).
 
 use std::time::Duration;
 

@@ -13,7 +13,7 @@ use crate::ports::store::{ClaimAnswer, PendingLogin};
 use crate::values::record::{Prompt, PromptEnd, PromptState};
 use crate::values::{Callback, ElapsedTime, LoginKey, LoginReason, Now, Revision, StoreFault};
 
-/// How many times an operation is tried after a person has answered. One failure is not enough to waste the answer.
+/// How many times an operation is tried after a person has answered. A single failure must not waste the answer.
 const MAX_TRIES: u32 = 3;
 
 /// The pause between two tries.

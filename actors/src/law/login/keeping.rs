@@ -205,7 +205,7 @@ impl AttemptCore {
         Phase::Keeping(Keeping { step: KeepStep::Resting { until }, ..keeping })
     }
 
-    /// Whether the login belongs to another person than the one who is signed in, according to the last read of the record.
+    /// Whether the login belongs to a person other than the one who is signed in, according to the last read of the record.
     fn is_anothers(&self, login: &Login) -> bool {
         let permits = |record: &Record| login.begun_on.map(|begun_on| begun_on.permits(record, login));
         self.record.as_deref().and_then(permits) == Some(Err(Conflict::OtherSubject))

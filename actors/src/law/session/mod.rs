@@ -1,4 +1,4 @@
-//! The session: answers callers and begins flights, as a pure state machine. Each server identity has one.
+//! The session answers callers and begins flights. It is a pure state machine, and each server identity has one.
 //!
 //! # Contract
 //!
@@ -290,8 +290,8 @@ pub struct Hit {
 pub struct Residue {
     /// The newest refused generation. Leases of this generation and older ones are not served (law 6).
     pub floor: Option<Generation>,
-    /// The newest refused generation of the epochs before the floor's. It becomes the floor again if the floor belongs
-    /// to an unstored login that is never stored.
+    /// The newest refused generation of an epoch before that of the floor. It becomes the floor again if the floor
+    /// belongs to an unstored login that is never stored.
     pub floor_before: Option<Generation>,
     /// The flight that runs.
     pub flight: Option<RunningFlight>,
@@ -360,8 +360,8 @@ pub enum RefusalAnswer {
     Noted,
     /// A newer lease exists already, so nothing changed. Ask for a token.
     Superseded,
-    /// The session knows no such lease, not even after it has read the record again. Nothing changed. The lease belongs to
-    /// another session, or to a record that the store has lost.
+    /// The session does not know this lease, even after it has read the record again. Nothing changed. The lease
+    /// belongs to another session, or to a record that the store has lost.
     Unknown,
     /// A refresh does not help (law 11). The error is `ResourceRefuses`, and other callers still get the lease.
     Futile(TokenError),

@@ -1,4 +1,4 @@
-//! Refreshes without a waiting caller: early windows, and keeping refresh tokens alive (law 14).
+//! Refreshes without a waiting caller, in early windows and to keep refresh tokens alive (law 14).
 
 use std::time::Duration;
 
@@ -140,7 +140,7 @@ impl Session {
         let background_from = if foreign { now.elapsed().after(pause) } else { now.elapsed() };
         self.pacing.window = Some(EarlyWindow { generation, before: validity.shortened(margin), background_from });
         self.pacing.early_wanted = false;
-        // The wish for an early refresh, and the use, were those of the previous lease, whichever process obtained this one.
+        // The new lease was neither wanted early nor used yet, whichever process obtained it.
         self.pacing.used = false;
     }
 

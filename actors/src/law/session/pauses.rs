@@ -1,4 +1,4 @@
-//! Pauses before the next flight: backoff after failures, and the issuer's `Retry-After` (law 8).
+//! Pauses before the next flight, after failures (backoff) and for the issuer's `Retry-After` (law 8).
 
 use super::{Backoff, Policy};
 use crate::law::profile::Trouble;

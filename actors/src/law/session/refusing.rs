@@ -11,8 +11,8 @@ use crate::values::{Cause, Epoch, Generation, Lease, Now, Reason, TokenError, Ve
 pub(super) struct Refusals {
     /// The newest generation that was refused.
     floor: Option<Generation>,
-    /// The newest refused generation of the epochs before the floor's. It is the floor again if the floor's epoch, which only
-    /// an unstored login has begun, is forgotten.
+    /// The newest refused generation of an epoch before that of the floor. It becomes the floor again if the floor's
+    /// epoch, which only an unstored login has begun, is forgotten.
     floor_before: Option<Generation>,
     /// Refusals that wait for a read of the record.
     deferred: Vec<(ReplyId, Refusal)>,
@@ -32,7 +32,7 @@ impl Refusals {
         self.floor
     }
 
-    /// The newest generation that was refused, of the epochs before the floor's.
+    /// The newest refused generation of an epoch before that of the floor.
     pub(super) fn floor_before(&self) -> Option<Generation> {
         self.floor_before
     }

@@ -70,7 +70,7 @@ impl Session {
         if waiter.insists() { None } else { self.serve(waiter.min_lifetime(), now) }
     }
 
-    /// The error for a caller that would wait in vain; `None` if waiting may help. A caller that insists needs a flight
+    /// The error for a caller that waiting cannot help; `None` if it may help. A caller that insists needs a flight
     /// that has not begun yet.
     fn refusal(&self, waiter: &Waiter, now: Now) -> Option<TokenError> {
         if self.stopping {

@@ -91,13 +91,13 @@ impl Setting {
         held(self.ask().await)
     }
 
-    /// Asks in a task of its own.
+    /// Asks in a new task.
     fn ask_later(&self) -> JoinHandle<Permission> {
         let permits = Arc::clone(&self.permits);
         tokio::spawn(async move { permits.ask(Some(&Self::issuer()), Urgency::Callers).await })
     }
 
-    /// Asks in tasks of their own, and waits until all of them have a ticket.
+    /// Asks in new tasks, and waits until all of them have a ticket.
     async fn askers(&self, count: usize) -> Vec<JoinHandle<Permission>> {
         let before = self.limiter().counts().0;
         let askers = (0..count).map(|_| self.ask_later()).collect();

@@ -1,4 +1,4 @@
-//! The clocks of std, for all systems without a module of their own.
+//! The clocks of std, for all systems that have no module here.
 
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 

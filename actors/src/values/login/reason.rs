@@ -17,7 +17,7 @@ pub enum LoginReason {
     LoggedOut,
     /// Another login was installed meanwhile. The session has its tokens.
     Superseded,
-    /// Another person signed in than the one who is signed in here. The session was left as it was.
+    /// The person who signed in is not the one who is signed in here. The session was left unchanged.
     SubjectChanged,
     /// The server refused the authorization request or the code.
     Refused,
@@ -53,7 +53,7 @@ pub enum LoginReason {
     NotRunning,
     /// The attempt was aborted inside this process, by a defect or a dropped runtime.
     Aborted,
-    /// The resource names no authorization server that can be used, or asks for no login.
+    /// The resource names no usable authorization server, or does not ask for a login.
     NoAuthorizationServer,
     /// A metadata document of the resource or of the authorization server cannot be read, or lacks what a login needs.
     MetadataUnusable,
@@ -61,7 +61,7 @@ pub enum LoginReason {
     ResourceMismatch,
     /// The authorization server's metadata names another issuer than the one it was asked for (RFC 8414 section 3.3).
     IssuerMismatch,
-    /// The answer names another issuer than the one that was asked (RFC 9207), or names none although it must.
+    /// The answer names another issuer than the one that was asked (RFC 9207), or lacks an issuer although it must name one.
     WrongIssuer,
     /// The authorization server does not state that it supports PKCE with S256, without which a code could be stolen.
     NoPkce,
