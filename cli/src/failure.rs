@@ -68,9 +68,11 @@ impl Failure {
                 )),
                 _ => Self::store(told, store),
             },
+            Reason::SourceMissing => Self::Refused(format!(
+                "{told}\n  a session with a provider of your own needs the file that has it (--providers)"
+            )),
             Reason::RequestRefused
             | Reason::ResourceRefuses
-            | Reason::SourceMissing
             | Reason::CredentialRejected
             | Reason::PolicyDenied
             | Reason::ProofRefused

@@ -24,7 +24,7 @@ use tokenkeeper_actors::law::profile::{Evidence, Lost, NotSent, Profile, Profile
 use tokenkeeper_actors::ports::clock::Clock;
 use tokenkeeper_actors::ports::source::{NotRevoked, SourceConnection, TokenSource};
 use tokenkeeper_actors::values::record::{Binding, Client, Grant, Refresh, RenewalPlan};
-use tokenkeeper_actors::values::{Reason, RefreshToken, ServerIdentity};
+use tokenkeeper_actors::values::{Reason, RefreshToken, ServerIdentity, Target};
 
 use crate::http::{
     Body, DEFAULT_ANSWER_MOST, Departure, Exchange, HttpClient, HttpConnection, HttpError, MaybeSent, Reach, decode,
@@ -182,6 +182,12 @@ impl RefreshGrant {
         }
     }
 
+    /// Whether the session is with the API of a provider that has no row here. Its row may be in a file that this process was not
+    /// given. A request in the wrong form could cost the refresh token.
+    fn lacks_provider(&self, identity: &ServerIdentity) -> bool {
+        matches!(identity.target(), Target::Api { provider } if self.providers.named(provider.as_str()).is_none())
+    }
+
     /// The refresh request for `token` without a proof, or `None` if it cannot be built.
     fn refresh(&self, token: &RefreshToken, grant: &Grant) -> Option<http::Request<Body>> {
         let dialect = self.providers.dialect(grant.renewal.provider.as_ref());
@@ -220,6 +226,9 @@ impl TokenSource for RefreshGrant {
         let Refresh::Held(held) = &grant.refresh else { return Err(NotSent::Unbuildable) };
         if grant.dpop_key.as_ref().is_some_and(|key| !self.proofs.can_use(key)) {
             return Err(NotSent::Unbuildable);
+        }
+        if self.lacks_provider(identity) {
+            return Ok(None);
         }
         let endpoint = self.refresh(held.credential.token(), grant).map(|request| request.uri().clone());
         let connection =
@@ -301,6 +310,9 @@ impl RefreshGrant {
     ) -> Evidence {
         let TokenRequest { refresh, grant, not_after, timeout, .. } = request;
         let (Some(token), Some(grant)) = (refresh, grant) else { return Evidence::NotSent(NotSent::Unbuildable) };
+        if self.lacks_provider(identity) {
+            return Evidence::Unavailable(Trouble::new(Reason::SourceMissing));
+        }
         let errands = self.errands.as_ref().and_then(|errands| Some((errands, errands.next(identity)?)));
         let request = match &errands {
             Some((_, wanted)) => self.exchange(&token, &grant, wanted),

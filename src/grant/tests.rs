@@ -14,7 +14,7 @@ use tokenkeeper_actors::ports::source::NotRevoked;
 use tokenkeeper_actors::values::record::{ClientAuth, Held, Issuer, Refresh, RefreshCredential};
 use tokenkeeper_actors::values::{
     AccessToken, Account, ClientSecret, DigestKey, DpopKey, ElapsedTime, Moment, ProviderName, RenewalPlan, Scopes,
-    Target, WallTime,
+    WallTime,
 };
 
 use super::*;

@@ -11,7 +11,8 @@ use tokenkeeper::issuers::providers::Providers;
 use tokenkeeper::registration::Clients;
 use tokenkeeper::{
     AuthRuntime, AuthSession, LoginCause, LoginMethod, LoginProgress, LoginReason, LoginSettings, LoginWish,
-    Misdirected, Next, OfferedPrompt, OperationKey, RevocationOutcome, Scopes, SessionSpec, callback,
+    Misdirected, Next, OfferedPrompt, OperationKey, Reason, RevocationOutcome, Scopes, SessionSpec, TokenOptions,
+    callback,
 };
 
 use super::server::{CLIENT, Method, REDIRECT, SECRET, Server, Vendor};
@@ -167,6 +168,15 @@ async fn a_provider_of_a_file_is_signed_in_to_like_a_known_one() {
         session.destination("https://slack.com/api/conversations.list").is_err(),
         "the places of slack are its own"
     );
+    // A runtime that was not given the file spends nothing.
+    let without = runtime(&store, &server, vendor, Providers::builtin()).await;
+    let forced = TokenOptions { force: true, ..TokenOptions::default() };
+    let chat = without.session(SessionSpec::provider("chat").unwrap());
+    assert_eq!(within("no token", chat.token_with(forced)).await.unwrap_err().reason(), Reason::SourceMissing);
+    assert!(server.presented().is_empty());
+    assert!(without.shutdown(WAIT).await.is_clean());
+    assert!(within("a token", session.token_with(forced)).await.is_ok());
+    assert_eq!(server.presented().len(), 1);
     let nameless = auth.session(SessionSpec::provider("nobody-knows").unwrap());
     assert_eq!(page(&nameless, &["read"]).await, Err(LoginReason::NoAuthorizationServer));
     assert!(auth.shutdown(WAIT).await.is_clean());
