@@ -10,6 +10,7 @@ mod assertion;
 mod endpoint;
 mod errand;
 mod id_token;
+mod introspection;
 mod proving;
 mod request;
 mod retry_after;
@@ -347,6 +348,9 @@ impl RefreshGrant {
                     (self.reads_id_token, &self.errands, &grant.dpop_key, &mut evidence)
                 {
                     proving::withhold_unbound(tokens);
+                }
+                if let (false, None, Evidence::Tokens(tokens)) = (self.reads_id_token, &self.errands, &mut evidence) {
+                    self.look_up_lifetime(identity, &grant, tokens).await;
                 }
                 // The request is made again after a challenge with a nonce, and its exchange waits for that.
                 if let Some((errands, _)) = errands.filter(|_| !proving::wants_nonce(&evidence)) {

@@ -68,7 +68,13 @@ async fn refreshes_rotate_as_the_vendor_rotates() {
         }
         let lease = within("a token", host.session.token()).await.unwrap();
         let lifetime = lease.validity().lifetime().map(|lifetime| lifetime.as_secs());
-        assert_eq!(lifetime, vendor.lifetime, "{}", vendor.name);
+        match (vendor.introspection, lifetime, vendor.lifetime) {
+            // It names a time of the day, and a second may begin between the two clocks.
+            (Some(_), Some(lifetime), Some(named)) => {
+                assert!(lifetime.abs_diff(named) < 60, "{}: {lifetime}", vendor.name)
+            }
+            (_, lifetime, named) => assert_eq!(lifetime, named, "{}", vendor.name),
+        }
         assert_eq!(host.server.presented().len(), 3, "{}", vendor.name);
         host.close().await;
     }

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
 use base64::Engine as _;
@@ -39,6 +40,8 @@ pub(crate) struct Vendor {
     pub(crate) rotation: Rotation,
     pub(crate) lost: Lost,
     pub(crate) revocation: Option<Revocation>,
+    /// The introspection endpoint, which names a lifetime of two hours.
+    pub(crate) introspection: Option<&'static str>,
     /// A URL of its API. Empty if each customer has its own.
     pub(crate) api: &'static str,
     /// Further answers to a refresh that is not processed.
@@ -391,6 +394,14 @@ impl HttpClient for Server {
             let status = self.api(exchange.request.headers()[header::AUTHORIZATION].to_str().unwrap());
             let body = r#"{"id":7,"login":"ann","teams":["blue"]}"#;
             return Ok(Response::builder().status(status).body(Bytes::new(body)).unwrap());
+        }
+        if self.vendor.introspection == Some(&*url) {
+            let parameters = self.read(&exchange, Body::Form).unwrap_or_else(|why| panic!("{why}"));
+            let is_active = self.state().access.contains(&parameters["token"]);
+            let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+            let body =
+                format!(r#"{{"active":{is_active},"scope":"api","token_type":"access_token","exp":{}}}"#, now + 7200);
+            return Ok(Response::new(Bytes::new(body)));
         }
         let revocation = self.vendor.revocation.filter(|revocation| revocation.url == url);
         let (status, body) = match revocation {

@@ -20,6 +20,7 @@ const STRICT: Vendor = Vendor {
     rotation: Rotation::Strict,
     lost: Lost::Ends,
     revocation: None,
+    introspection: None,
     api: "",
     odd: &[],
 };
@@ -301,7 +302,9 @@ pub(crate) static ALL: &[Vendor] = &[
         refresh: r#"{"access_token":"{at}","signature":"s=","scope":"api refresh_token","token_type":"Bearer",
             "instance_url":"https://x.my.salesforce.com","id":"https://login.salesforce.com/id/00D/005",
             "issued_at":"1767225600123"}"#,
-        lifetime: None,
+        // By introspection.
+        lifetime: Some(7200),
+        introspection: Some("https://login.salesforce.com/services/oauth2/introspect"),
         dead: (400, r#"{"error":"invalid_grant","error_description":"expired access/refresh token"}"#),
         rotation: Rotation::None,
         lost: Lost::Recovers,

@@ -43,3 +43,41 @@ async fn the_provider_in_the_record_has_its_dialect() {
         assert_eq!(content_type(plan).await, form);
     }
 }
+
+/// The addresses that a refresh asks, and the lifetime that comes of it.
+async fn looked_up(answer: &'static str, token_endpoint: &str) -> (Vec<String>, Option<Duration>) {
+    let (source, http) = source(Ok((200, answer)));
+    let mut grant = Grant { renewal: RenewalPlan::at(ProviderName::new("salesforce").unwrap()), ..grant() };
+    grant.binding.token_endpoint = token_endpoint.to_owned();
+    let evidence = source.request(&identity(), token_request(Some(grant))).await;
+    let Evidence::Tokens(tokens) = evidence else { panic!("{evidence:?}") };
+    let asked = http.asked.lock().unwrap().iter().map(|exchange| exchange.request.uri().to_string()).collect();
+    (asked, tokens.validity.lifetime())
+}
+
+#[tokio::test]
+async fn a_lifetime_is_looked_up_where_nothing_can_be_lost_by_it() {
+    const OWN: &str = "https://login.salesforce.com/services/oauth2/token";
+    const INTROSPECTION: &str = "https://login.salesforce.com/services/oauth2/introspect";
+    let both = vec![OWN.to_owned(), INTROSPECTION.to_owned()];
+    // The same answer is the one of both endpoints. The clock stands at 1767225600.
+    let named = r#"{"access_token":"at","active":true,"exp":1767229200}"#;
+    assert_eq!(looked_up(named, OWN).await, (both.clone(), Some(Duration::from_secs(3600))));
+    for unusable in [
+        r#"{"access_token":"at"}"#,
+        r#"{"access_token":"at","active":false,"exp":1767229200}"#,
+        r#"{"access_token":"at","active":true}"#,
+        r#"{"access_token":"at","active":true,"exp":"soon"}"#,
+        r#"{"access_token":"at","active":true,"exp":18446744073709551615}"#,
+    ] {
+        assert_eq!(looked_up(unusable, OWN).await, (both.clone(), None), "{unusable}");
+    }
+    // A new refresh token is stored at once.
+    let rotated = r#"{"access_token":"at","refresh_token":"rt","active":true,"exp":1767229200}"#;
+    assert_eq!(looked_up(rotated, OWN).await, (vec![OWN.to_owned()], None));
+    let told = r#"{"access_token":"at","expires_in":60,"active":true,"exp":1767229200}"#;
+    assert_eq!(looked_up(told, OWN).await, (vec![OWN.to_owned()], Some(Duration::from_secs(60))));
+    // The client's secret goes to no other server than the one that issued the tokens.
+    let elsewhere = "https://x.my.salesforce.com/services/oauth2/token";
+    assert_eq!(looked_up(named, elsewhere).await, (vec![elsewhere.to_owned()], None));
+}

@@ -76,6 +76,10 @@ pub struct EndpointFacts {
     /// The revocation endpoint (RFC 7009). The body of a request to it is written like that of a token request.
     #[serde(deserialize_with = "check::endpoint")]
     pub revocation: Option<String>,
+    /// The introspection endpoint (RFC 7662), for a provider that names no lifetimes. A refresh asks it, if its answer has
+    /// neither a lifetime nor a new refresh token.
+    #[serde(deserialize_with = "check::endpoint")]
+    pub introspection: Option<String>,
     /// The device authorization endpoint (RFC 8628).
     #[serde(deserialize_with = "check::endpoint")]
     pub device_authorization: Option<String>,
@@ -205,8 +209,9 @@ impl ProviderFacts {
 
     /// Whether the members agree with each other, or why they do not.
     pub(super) fn agree(&self) -> Result<(), String> {
-        let EndpointFacts { authorization, token, revocation, device_authorization } = &self.endpoints;
-        if token.is_none() && (authorization.is_some() || revocation.is_some() || device_authorization.is_some()) {
+        let EndpointFacts { authorization, token, revocation, introspection, device_authorization } = &self.endpoints;
+        let others = [authorization, revocation, introspection, device_authorization];
+        if token.is_none() && others.into_iter().any(Option::is_some) {
             return Err("the endpoints have no `token`, and a login is of no use without it: add it".to_owned());
         }
         if token.is_some() && self.issuer.is_none() {

@@ -1,0 +1,53 @@
+//! The lifetime of an access token whose answer names none, by introspection (RFC 7662).
+
+use std::time::Duration;
+
+use serde::Deserialize;
+use tokenkeeper_actors::law::profile::Tokens;
+use tokenkeeper_actors::values::record::Grant;
+use tokenkeeper_actors::values::{ServerIdentity, Validity, WallTime};
+
+use super::{BodyFormat, RefreshGrant, Signing, request};
+use crate::http::{DEFAULT_ANSWER_MOST, Departure, Exchange, decode};
+
+/// The time-out. The token is good meanwhile, and its callers wait.
+const TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The answer (section 2.2).
+#[derive(Deserialize)]
+struct Introspection {
+    active: bool,
+    exp: Option<u64>,
+}
+
+impl RefreshGrant {
+    /// Adds the lifetime to `tokens` that the provider's introspection endpoint names. Nothing changes if it names none.
+    ///
+    /// It is asked only if the answer brought no refresh token, because a new one is stored without a further wait, and only at
+    /// the provider whose row the token endpoint is in, so that the client's secret goes to no other server.
+    pub(super) async fn look_up_lifetime(&self, identity: &ServerIdentity, grant: &Grant, tokens: &mut Tokens) {
+        let Some(endpoints) = self.providers.of(grant.renewal.provider.as_ref()).map(|facts| &facts.endpoints) else {
+            return;
+        };
+        let is_own = endpoints.token.as_deref() == Some(grant.binding.token_endpoint.as_str());
+        let Some(endpoint) = endpoints.introspection.as_deref().filter(|_| is_own) else { return };
+        if tokens.refresh.is_some() || tokens.validity.lifetime().is_some() || !tokens.access.is_well_formed() {
+            return;
+        }
+        let parameters = vec![("token", tokens.access.expose()), ("token_type_hint", "access_token")];
+        let signing = Signing { issuer: &grant.binding.issuer.0, now: self.clock.now().wall };
+        let request = request::build(endpoint, &grant.binding.client, parameters, BodyFormat::Form, signing);
+        let Some(request) = request else { return };
+        let reach = self.reach_of(&grant.renewal, identity);
+        let (timeout, max_answer, departure) = (TIMEOUT, DEFAULT_ANSWER_MOST, Departure::at_any_time());
+        let answer = self.http.send(Exchange { request, timeout, max_answer, departure, reach }).await;
+        let Some(answer) = answer.ok().and_then(|answer| decode(answer, max_answer).ok()) else { return };
+        let named = serde_json::from_slice::<Introspection>(answer.body().as_bytes());
+        let named = named.ok().filter(|named| named.active && answer.status().is_success());
+        let Some(end) = named.and_then(|named| named.exp?.checked_mul(1_000)).map(WallTime::from_millis) else {
+            return;
+        };
+        let asked = tokens.validity.anchored();
+        tokens.validity = Validity::new(asked, Some(end.since(asked.wall)));
+    }
+}
