@@ -7,6 +7,7 @@ mod attacks;
 mod conformance;
 mod faults;
 mod inbound;
+mod linked;
 mod metadata;
 mod rig;
 #[path = "../../../tests/rigs/mod.rs"]

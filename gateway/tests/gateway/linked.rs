@@ -1,0 +1,143 @@
+//! Sessions at a second upstream, which belong to the subject.
+
+use std::sync::Arc;
+
+use axum::body::{Body, to_bytes};
+use axum::routing::any;
+use axum::{Extension, Router};
+use http::Request;
+use tokenkeeper::SessionSpec;
+use tokenkeeper_gateway::{Inbound, Upstream, UpstreamTrouble};
+use tokenkeeper_testkit::login_server::{Browser as Person, Endpoint, LoginServer};
+use tower::ServiceExt as _;
+
+use super::rig::{Answer, Browser, Rig, Tokens};
+
+struct Linked {
+    rig: Rig,
+    second: Arc<LoginServer>,
+    client: String,
+}
+
+impl Linked {
+    async fn new() -> Self {
+        let second = Arc::new(LoginServer::start().await.unwrap());
+        let spec = SessionSpec::mcp(&second.resource_url()).unwrap();
+        let rig = Rig::with(LoginServer::start().await.unwrap(), |builder| {
+            builder.upstream(Upstream::new("second", spec).label("Second"))
+        })
+        .await;
+        let client = rig.register().await;
+        Self { rig, second, client }
+    }
+
+    /// Signs a person of both upstreams in for the client.
+    async fn sign_in(&self, browser: &mut Browser, name: &str) -> Tokens {
+        self.rig.upstream.subject(name);
+        let code = self.rig.code(browser, &self.client).await;
+        Tokens::of(&self.rig.redeem(&self.client, &code).await.1)
+    }
+
+    /// Begins a sign-in at the second upstream, and returns the address of its answer.
+    async fn answer_of_second(&self, browser: &mut Browser, name: &str) -> String {
+        let away = browser.get(&self.rig.url("/oauth/login/second")).await;
+        assert!(away.location().starts_with(self.second.origin()), "{}", away.location());
+        self.answer_at_second(&away, name).await
+    }
+
+    async fn answer_at_second(&self, away: &Answer, name: &str) -> String {
+        self.second.subject(name);
+        Person::open(away.location()).await.unwrap().callback.unwrap()
+    }
+
+    /// The status of a call that needs the second upstream, and the person there.
+    async fn call(&self, tokens: &Tokens) -> (u16, String) {
+        let second = Arc::clone(&self.second);
+        let served = async move |Extension(inbound): Extension<Inbound>| {
+            let lease = inbound.upstream("second")?.token().await?;
+            let verdict = second.verifier().admit(
+                Some(format!("Bearer {}", lease.token().expose()).as_bytes()),
+                &second.resource_url(),
+                &[],
+            );
+            let tokenkeeper_testkit::hostile::TokenVerdict::Admitted(admission) = verdict else {
+                return Ok("nobody".to_owned());
+            };
+            Ok::<_, UpstreamTrouble>(second.subject_of(admission.chain.unwrap()).unwrap())
+        };
+        let layer = self.rig.gateway.layer(&self.rig.url("/mcp")).unwrap();
+        let app = Router::new().route("/mcp", any(served)).layer(layer);
+        let request = Request::post("/mcp").header("authorization", format!("Bearer {}", tokens.access));
+        let answer = app.oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
+        let status = answer.status().as_u16();
+        let body = to_bytes(answer.into_body(), 4096).await.unwrap();
+        (status, String::from_utf8(body.to_vec()).unwrap())
+    }
+}
+
+#[tokio::test]
+async fn a_person_links_a_second_upstream_and_all_clients_use_it() {
+    let linked = Linked::new().await;
+    let mut browser = linked.rig.browser();
+    let first = linked.sign_in(&mut browser, "alice").await;
+    let (status, told) = linked.call(&first).await;
+    assert_eq!(status, 403);
+    assert!(told.contains("/oauth/login/second"), "{told}");
+    let answer = linked.answer_of_second(&mut browser, "alice-at-second").await;
+    assert!(browser.get(&answer).await.body.contains("You are signed in"));
+    assert_eq!(linked.call(&first).await, (200, "alice-at-second".to_owned()));
+    // A later login at the first upstream, from another browser, leaves it as it is.
+    let other = linked.sign_in(&mut linked.rig.browser(), "alice").await;
+    assert_eq!(linked.call(&other).await, (200, "alice-at-second".to_owned()));
+    assert_eq!(linked.call(&first).await, (200, "alice-at-second".to_owned()));
+    let again = browser.get(&linked.rig.url("/oauth/login/second")).await;
+    assert!(again.body.contains("You are signed in"), "a session that is signed in needs no login");
+}
+
+#[tokio::test]
+async fn a_browser_whose_person_is_not_known_signs_in_at_the_first_upstream_before() {
+    let linked = Linked::new().await;
+    let tokens = linked.sign_in(&mut linked.rig.browser(), "alice").await;
+    let mut browser = linked.rig.browser();
+    let away = browser.get(&linked.rig.url("/oauth/login/second")).await;
+    assert!(away.location().starts_with(linked.rig.upstream.origin()));
+    let answer = Person::open(away.location()).await.unwrap().callback.unwrap();
+    let away = browser.get(&answer).await;
+    assert!(away.location().starts_with(linked.second.origin()), "{}", away.body);
+    let answer = linked.answer_at_second(&away, "alice-at-second").await;
+    assert!(browser.get(&answer).await.body.contains("You are signed in"));
+    assert_eq!(linked.call(&tokens).await, (200, "alice-at-second".to_owned()));
+}
+
+#[tokio::test]
+async fn a_person_cannot_be_made_to_link_the_account_of_another() {
+    let linked = Linked::new().await;
+    let (mut alice, mut bob) = (linked.rig.browser(), linked.rig.browser());
+    let of_alice = linked.sign_in(&mut alice, "alice").await;
+    let of_bob = linked.sign_in(&mut bob, "bob").await;
+    let answer = linked.answer_of_second(&mut bob, "bob-at-second").await;
+    // Also while a sign-in of hers is under way.
+    let hers = linked.answer_of_second(&mut alice, "alice-at-second").await;
+    assert_eq!(alice.get(&answer).await.status, 400);
+    assert_eq!(linked.second.counts().of(Endpoint::Token), 0);
+    assert_eq!((linked.call(&of_alice).await.0, linked.call(&of_bob).await.0), (403, 403));
+    assert_eq!(alice.get(&hers).await.status, 200);
+    assert_eq!(bob.get(&answer).await.status, 200);
+    assert_eq!(linked.call(&of_alice).await, (200, "alice-at-second".to_owned()));
+    assert_eq!(linked.call(&of_bob).await, (200, "bob-at-second".to_owned()));
+}
+
+#[tokio::test]
+async fn of_two_browsers_of_one_person_the_later_one_completes_the_login() {
+    let linked = Linked::new().await;
+    let (mut first, mut later) = (linked.rig.browser(), linked.rig.browser());
+    let tokens = linked.sign_in(&mut first, "alice").await;
+    linked.sign_in(&mut later, "alice").await;
+    let abandoned = linked.answer_of_second(&mut first, "alice-at-second").await;
+    let answer = linked.answer_of_second(&mut later, "alice-at-second").await;
+    let late = first.get(&abandoned).await;
+    assert_eq!(late.status, 400, "{}", late.body);
+    assert_eq!(later.get(&answer).await.status, 200);
+    assert_eq!(linked.call(&tokens).await, (200, "alice-at-second".to_owned()));
+    assert_eq!(linked.second.counts().of(Endpoint::Token), 1);
+}
