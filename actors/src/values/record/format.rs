@@ -7,9 +7,10 @@
 //!
 //! The outermost member `format` is read first. It alone determines how the rest is read:
 //!
-//! - **[`CURRENT`]** is read strictly. Each member is present once, except `logins`, which is left out while it is
-//!   empty. No member may be unknown, and none may contradict another. An unknown member has an unknown meaning, and
-//!   the next write would drop it, so the record is refused. A release that adds a member must raise [`CURRENT`].
+//! - **[`CURRENT`]** is read strictly. Each member is present once, except `logins`, `server_named` and `settings`,
+//!   which are left out while they are empty or `false`. No member may be unknown, and none may contradict another. An
+//!   unknown member has an unknown meaning, and the next write would drop it, so the record is refused. A release that
+//!   adds a member must raise [`CURRENT`].
 //! - **An older format**, 2 to 4, is read by its own types, as strictly, and then converted to the current one. Reading
 //!   writes nothing. The next change stores the record in the current format.
 //! - **A newer format** is [`FormatError::Newer`], regardless of the other members.
