@@ -1,4 +1,4 @@
-//! The way of one message of the client, until it is answered.
+//! The handling of one message of the client, until it is answered.
 
 use std::sync::PoisonError;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -20,25 +20,25 @@ use crate::wire::message::McpMessage;
 use crate::wire::session::{SessionHeaders, is_lost};
 use crate::wire::unanswered::Unanswered;
 
-/// How long the end of a stream is waited for after the answer, so that its connection can be used again.
+/// The maximum wait for the end of a stream after the answer, so that its connection can be used again.
 const DRAIN: Duration = Duration::from_millis(50);
 
-/// How often in a row a stream that broke is asked for in vain.
+/// The maximum number of failed attempts in a row to resume a stream that broke.
 const MAX_FAILURES: u32 = 5;
 
-/// The pause before a stream is resumed, unless the server names one, and the shortest one.
+/// The default pause before a stream is resumed, and the minimum for a pause that the server names.
 const RESUME: (Duration, Duration) = (Duration::from_millis(500), Duration::from_millis(20));
 
-/// The state of a message on its way, which the relay shares with it.
+/// The state of a message that is being sent. The relay and the task of the message share it.
 #[derive(Debug, Default)]
 pub(super) struct SendState {
-    /// Whether it may have left.
+    /// Whether the message may have been sent.
     pub(super) has_left: AtomicBool,
     /// Whether its answer is on the way to the client.
     pub(super) is_answered: AtomicBool,
-    /// Whether the client has cancelled it, and expects no answer.
+    /// Whether the client has cancelled the message, and expects no answer.
     pub(super) is_cancelled: AtomicBool,
-    /// Whether the messages behind it need not wait for it any more.
+    /// Whether the messages after this one no longer wait for it.
     pub(super) is_released: AtomicBool,
 }
 
@@ -56,7 +56,7 @@ struct PendingRequest<'a> {
 }
 
 impl MessageRelay {
-    /// Sends a notification or an answer of the client. A failure is noted, because nothing can answer it.
+    /// Sends a notification or an answer of the client. A failure is written as a note, because the client expects no answer.
     pub(super) async fn notify(&self, message: &McpMessage, progress: &SendState) {
         let failure = match self.post(message, progress).await {
             Ok((PostAnswer::Whole { status: 200..300, .. }, _)) => return self.session.took(message),
@@ -74,7 +74,7 @@ impl MessageRelay {
         self.notes.note(&format!("{} was not taken: {}", harmless(name), failure.message()));
     }
 
-    /// Sends a request, and passes everything on that the server sends for it. Each request is answered, unless the client
+    /// Sends a request, and passes on every message that the server sends for it. Each request is answered, unless the client
     /// has cancelled it.
     ///
     /// # Cancellation
@@ -105,7 +105,7 @@ impl MessageRelay {
         }
     }
 
-    /// Sends a request, and passes everything on that the server sends for it, with the answer.
+    /// Sends a request, and passes on every message that the server sends for it, including the answer.
     async fn answered(&self, message: &McpMessage, progress: &SendState) -> Result<(), Unanswered> {
         match self.post(message, progress).await {
             Ok((PostAnswer::Events { headers, events }, session_headers)) => {
@@ -121,7 +121,7 @@ impl MessageRelay {
         }
     }
 
-    /// Sends a message, and once more in a new MCP session if the server has lost the present one.
+    /// Sends a message. If the server has lost the MCP session, the message is sent once more in a new one.
     pub(super) async fn post(
         &self,
         message: &McpMessage,
@@ -200,7 +200,8 @@ impl MessageRelay {
         if let Err(NotAnswered::Call(error)) = &answer
             && error.is_login_required()
         {
-            // A client that shows pages gets one with the answer to a request. A page that is not shown asks no person.
+            // If the client shows pages, a login begins where its page becomes the answer to a request. The page of a login
+            // that begins here would not be shown.
             if !self.session.shows_pages() {
                 self.logins.begin(is_first, false);
             }
@@ -270,7 +271,7 @@ impl MessageRelay {
                 Err(BodyFailure::TooLarge) => return Err(Unanswered::TooLarge),
             }
             if is_modern && message.method == "subscriptions/listen" {
-                // The end of the stream is the end of the subscription, which the client learns by this on standard output.
+                // The end of the stream is the end of the subscription. On standard output, this notification reports it.
                 let id = message.id.as_deref().unwrap_or("null");
                 let ended =
                     format!(r#"{{"jsonrpc":"2.0","method":"notifications/cancelled","params":{{"requestId":{id}}}}}"#);
@@ -299,7 +300,7 @@ impl MessageRelay {
                         self.pass(&event).await;
                     }
                 };
-                #[expect(clippy::disallowed_methods, reason = "it bounds a courtesy to the pool of connections")]
+                #[expect(clippy::disallowed_methods, reason = "it bounds a wait that only saves a connection")]
                 let _ = tokio::time::timeout(DRAIN, rest).await;
                 return Ok(true);
             }
@@ -307,7 +308,7 @@ impl MessageRelay {
         Ok(false)
     }
 
-    /// Asks for the rest of a stream. `None` if it cannot be had.
+    /// Asks for the rest of a stream. Returns `None` if the stream cannot be resumed.
     #[expect(clippy::disallowed_methods, reason = "pauses between whole requests")]
     async fn resumed(
         &self,
@@ -333,7 +334,7 @@ impl MessageRelay {
         None
     }
 
-    /// Passes messages on that belong to no request of the client.
+    /// Passes on messages that belong to no request of the client.
     pub(super) async fn pass(&self, event: &[u8]) {
         for part in envelope::messages(event).unwrap_or_default() {
             self.deliver(part, None, false).await;
@@ -342,7 +343,8 @@ impl MessageRelay {
 
     /// Passes a message of the server on, and returns whether it is the answer to `request`.
     ///
-    /// An error that names no request, or as the only message another one, is the answer as well.
+    /// An error that names no request is the answer as well. So is an error that names another request, if it is the only
+    /// message.
     async fn deliver(&self, part: &[u8], request: Option<&PendingRequest<'_>>, is_alone: bool) -> bool {
         let Some(envelope) = MessageParts::read(part) else { return false };
         let (Some(PendingRequest { message, progress, headers }), MessageKind::Response) = (request, envelope.kind())
@@ -371,7 +373,7 @@ impl MessageRelay {
         true
     }
 
-    /// The answer to `tools/list` without the tools that are not offered.
+    /// The answer to `tools/list` without the tools that are not offered. `None` if it is not changed.
     fn listed(&self, part: &[u8], is_modern: bool) -> Option<Vec<u8>> {
         if !is_modern && self.filter.is_empty() {
             return None;
@@ -385,7 +387,7 @@ impl MessageRelay {
     }
 }
 
-/// Whether it is the first request of a client, for which a login is waited for.
+/// Whether this is the first request of a client. Such a request waits for a login.
 fn is_first(message: &McpMessage) -> bool {
     matches!(&*message.method, "initialize" | "server/discover")
 }

@@ -6,25 +6,25 @@ use std::time::Duration;
 use super::stdio::StdoutWriter;
 use crate::home::Interruptions;
 
-/// How often it is looked at whether the parent lives.
+/// The interval at which the proxy checks whether its parent lives.
 #[cfg(unix)]
 const WATCH: Duration = Duration::from_secs(5);
 
-/// How long requests are still answered after the end has begun. Hosts kill a server after 2 s.
+/// The time after the end has begun in which requests are still answered. Hosts kill a server after 2 s.
 pub(super) const ANSWERS: Duration = Duration::from_millis(1000);
 
-/// How long the last lines may take.
+/// The time-out for writing the last lines.
 pub(super) const LAST_LINES: Duration = Duration::from_millis(100);
 
-/// How long the end of the session at the server may take.
+/// The time-out for ending the MCP session at the server.
 pub(super) const DELETE: Duration = Duration::from_millis(400);
 
-/// Why the proxy ends.
+/// The reason why the proxy ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum EndKind {
     /// The client has closed standard input, or a signal came.
     Asked,
-    /// Nothing reads the answers any more.
+    /// No client reads the answers any more.
     Unheard,
 }
 
@@ -54,7 +54,7 @@ impl EndSignals {
     }
 }
 
-/// The parent. A host that was killed closes nothing if another process has its end of the pipe.
+/// Watches the parent process. When a host is killed, the pipe stays open if another process has a copy of the host's end.
 #[cfg(unix)]
 struct ParentWatch {
     id: Option<rustix::process::Pid>,
@@ -63,12 +63,12 @@ struct ParentWatch {
 
 #[cfg(unix)]
 impl ParentWatch {
-    #[expect(clippy::disallowed_methods, reason = "no event tells of a parent's death on all systems")]
+    #[expect(clippy::disallowed_methods, reason = "no event reports a parent's death on all systems")]
     fn now() -> Self {
         Self { id: rustix::process::getppid(), ticks: tokio::time::interval(WATCH) }
     }
 
-    /// Waits until it is gone.
+    /// Waits until the parent has ended.
     async fn gone(&mut self) {
         while rustix::process::getppid() == self.id {
             self.ticks.tick().await;

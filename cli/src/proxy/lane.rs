@@ -2,25 +2,25 @@
 
 use std::collections::VecDeque;
 
-/// How a message stands to those before and after it.
+/// The order of a message in relation to those before and after it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum SendOrder {
-    /// Notifications and answers go one after another, and so does the first request of a session. The messages after one of
-    /// them wait for its end.
+    /// For notifications, answers and the first request of a session. They are sent one after another, and the messages after
+    /// one of them wait for its end.
     Serial,
-    /// Requests go side by side, up to a limit.
+    /// For requests. They are sent side by side, up to a limit.
     Parallel,
-    /// Requests whose answers take as long as the session go side by side without a limit.
+    /// For requests whose answers last as long as the session. They are sent side by side without a limit.
     Unbounded,
 }
 
-/// The messages that wait, and the number of those on their way. It sends nothing itself.
+/// The messages that wait, and the number of those that are being sent. This type sends nothing itself.
 #[derive(Debug)]
 pub(super) struct SendLane<T> {
     max_side_by_side: usize,
     in_order: VecDeque<(u64, T)>,
     side_by_side: VecDeque<(u64, SendOrder, T)>,
-    /// The position of the message on its way that the others wait for.
+    /// The position of the message that is being sent and that later messages wait for.
     running_in_order: Option<u64>,
     running: usize,
     next: u64,
@@ -48,7 +48,7 @@ impl<T> SendLane<T> {
         }
     }
 
-    /// The next message that may go now. Its end is reported to [`done`](Self::done).
+    /// Takes the next message that may be sent now. The caller reports its end to [`done`](Self::done).
     pub(super) fn start(&mut self) -> Option<(SendOrder, T)> {
         if self.running_in_order.is_none()
             && let Some((position, message)) = self.in_order.pop_front()
@@ -70,7 +70,7 @@ impl<T> SendLane<T> {
         Some((order, message))
     }
 
-    /// Reports the end of a message, or that the others need not wait for it any more.
+    /// Reports that a message has ended, or that later messages no longer wait for it.
     pub(super) fn done(&mut self, order: SendOrder) {
         match order {
             SendOrder::Serial => self.running_in_order = None,
@@ -79,7 +79,7 @@ impl<T> SendLane<T> {
         }
     }
 
-    /// Removes the first waiting request that `is_wanted`, which then never goes.
+    /// Removes the first waiting request for which `is_wanted` is true. It is then never sent.
     pub(super) fn remove(&mut self, is_wanted: impl Fn(&T) -> bool) -> Option<T> {
         let at = self.side_by_side.iter().position(|(.., message)| is_wanted(message))?;
         self.side_by_side.remove(at).map(|(.., message)| message)
@@ -96,7 +96,7 @@ impl<T> SendLane<T> {
         self.side_by_side.len()
     }
 
-    /// Whether nothing waits and nothing that has a place here is on its way.
+    /// Whether no message waits, and none that counts here is being sent.
     pub(super) fn is_idle(&self) -> bool {
         self.in_order.is_empty() && self.side_by_side.is_empty() && self.running_in_order.is_none() && self.running == 0
     }

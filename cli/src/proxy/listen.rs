@@ -1,4 +1,4 @@
-//! HTTP for hosts that take a URL (`--listen`). Requests pass as they are, and get the session's token.
+//! HTTP for hosts that take a URL (`--listen`). Requests pass unchanged, and get the session's token.
 
 use std::convert::Infallible;
 use std::future::{Future, poll_fn};
@@ -36,14 +36,14 @@ use crate::wire::http::{McpRequest, McpWire};
 use crate::wire::message::McpMessage;
 use crate::wire::unanswered::Unanswered;
 
-/// How many connections are served at the same time. Further ones are closed.
+/// The maximum number of connections that are served at the same time. Further ones are closed.
 const MAX_CONNECTIONS: usize = 256;
 
 /// The length of a capability, in bytes.
 const CAPABILITY: usize = 32;
 
-/// Headers of a connection (RFC 9110 section 7.6.1), and those that the wire sets itself or that belong to the client and this
-/// proxy alone.
+/// The headers of a request that are not passed on. They are those of a connection (RFC 9110 section 7.6.1), those that the
+/// wire sets itself, and those that are meant for this proxy only.
 const NOT_SENT: [HeaderName; 15] = [
     header::AUTHORIZATION,
     header::PROXY_AUTHORIZATION,
@@ -73,7 +73,7 @@ const NOT_RETURNED: [HeaderName; 7] = [
     HeaderName::from_static("keep-alive"),
 ];
 
-/// Where the proxy listens.
+/// The address at which the proxy listens.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum ListenAddress {
     /// An address of loopback.
@@ -92,7 +92,7 @@ impl FromStr for ListenAddress {
             Some(_) => Err("this system has no such sockets"),
             None => {
                 let address: SocketAddr = text.parse().map_err(|_| "write 127.0.0.1:PORT or unix:PATH")?;
-                // Any other address is that of a network, in which the path would be read.
+                // At any other address, the secret path would travel over a network.
                 address
                     .ip()
                     .is_loopback()
@@ -114,7 +114,7 @@ struct PassThrough {
     hosts: Option<Vec<String>>,
 }
 
-/// Listens at `address` until a signal ends it, and prints where.
+/// Listens at `address` until a signal ends the proxy, and prints the address.
 pub(super) async fn run(
     wire: McpWire,
     logins: BackgroundLogins,
@@ -138,7 +138,7 @@ pub(super) async fn run(
             work(&mut connections, &pass, notes);
             let accepting = async {
                 loop {
-                    // A connection that failed before it was accepted concerns its peer alone.
+                    // A connection that failed before it was accepted does not affect the others.
                     if let Ok((stream, _)) = listener.accept().await {
                         let _ = stream.set_nodelay(true);
                         serve(&mut connections, &pass, stream, end.clone());
@@ -170,7 +170,7 @@ pub(super) async fn run(
         ListenAddress::Unix(_) => return Err(Failure::Usage("this system has no such sockets".to_owned())),
     }
     ending.send_replace(());
-    // The first task makes logins, and has no end of its own.
+    // The first task makes logins, and never ends by itself.
     #[expect(clippy::disallowed_methods, reason = "it bounds the end of the process")]
     let _ = tokio::time::timeout(exit::ANSWERS, async {
         while connections.len() > 1 && connections.join_next().await.is_some() {}
@@ -187,7 +187,7 @@ async fn until(accepting: impl Future<Output = ()>, interruptions: &mut Interrup
     }
 }
 
-/// Binds a socket that this user alone may connect to. One that no process listens at any more is replaced.
+/// Binds a socket that only this user may connect to. A socket at which no process listens any more is replaced.
 #[cfg(unix)]
 async fn socket(path: &PathBuf) -> io::Result<tokio::net::UnixListener> {
     use std::os::unix::fs::PermissionsExt;
@@ -214,7 +214,7 @@ fn capability() -> io::Result<String> {
     Ok(base16ct::lower::encode_string(&bits))
 }
 
-/// Makes the logins that are begun.
+/// Starts the task that makes logins.
 #[expect(clippy::disallowed_methods, reason = "a task of the proxy, which ends with it")]
 fn work(tasks: &mut JoinSet<()>, pass: &Arc<PassThrough>, notes: NoteWriter) {
     let pass = Arc::clone(pass);
@@ -289,13 +289,14 @@ impl PassThrough {
         }
     }
 
-    /// The status for a request that is not passed on.
+    /// The status for a request that must not be passed on. `None` if the request may be passed on.
     fn refused(&self, head: &http::request::Parts) -> Option<StatusCode> {
         let path = head.uri.path_and_query().map_or("", http::uri::PathAndQuery::as_str);
         if self.path.as_deref().is_some_and(|known| !bool::from(known.as_bytes().ct_eq(path.as_bytes()))) {
             return Some(StatusCode::NOT_FOUND);
         }
-        // A page that a browser has opened has an origin, and a name that leads to loopback (DNS rebinding) is no host of ours.
+        // A request of a web page has an `Origin`. If the page's host name resolves to loopback (DNS rebinding), that name is
+        // in `Host`, and is not known here.
         let host = head.headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
         let is_known = self.hosts.as_ref().is_none_or(|hosts| hosts.iter().any(|known| known == host));
         if !is_known || head.headers.contains_key(header::ORIGIN) {
@@ -305,7 +306,7 @@ impl PassThrough {
         (!is_method).then_some(StatusCode::METHOD_NOT_ALLOWED)
     }
 
-    /// The answer to a request that has none of the server. Its status is none that makes a client sign in by itself.
+    /// The answer to a request that the server has not answered. No client begins a login because of its status.
     fn unanswered(&self, reason: &Unanswered, id: &str) -> Response<reqwest::Body> {
         let status = match reason {
             Unanswered::Call(_) => StatusCode::SERVICE_UNAVAILABLE,

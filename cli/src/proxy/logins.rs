@@ -12,27 +12,27 @@ use super::stdio::StdoutWriter;
 use crate::login::BackgroundLogin;
 use crate::wire::elicitation::LoginPage;
 
-/// How long the first request of a client waits for a login. Many clients give up after 60 s.
+/// The maximum time that the first request of a client waits for a login. Many clients give up after 60 s.
 const HOLD: Duration = Duration::from_secs(50);
 
-/// How long a request waits for the page of a login. The server is looked up and a client registered meanwhile.
+/// The maximum time that a request waits for the page of a login. Discovery and registration take place meanwhile.
 const PAGE: Duration = Duration::from_secs(20);
 
-/// Begins logins, one at a time. A login of another process is joined, because a person is asked once.
+/// Begins logins, one at a time. If another process asks the person already, its login is joined.
 #[derive(Debug, Default)]
 pub(super) struct BackgroundLogins {
-    /// The way to ask a person. `None` without `--login`.
+    /// The settings of a login. `None` without `--login`.
     background: Option<BackgroundLogin>,
     wanted: Notify,
     is_running: AtomicBool,
     has_failed: AtomicBool,
-    /// Tells those who wait for a login that it has failed.
+    /// Notifies the requests that wait for a login of its failure.
     failed: Notify,
     /// Whether the client shows the page of the login, so that no browser is opened.
     is_shown_by_client: AtomicBool,
     /// The page of the login under way, if this process asks the person.
     page: watch::Sender<Option<LoginPage>>,
-    /// Whether a request has waited for the page of the login under way and got none, so that no other one waits.
+    /// Whether a request has waited for the page of the login under way and got none. Later requests then do not wait.
     has_no_page: AtomicBool,
 }
 
@@ -41,7 +41,7 @@ pub(super) enum PageWait {
     Page(LoginPage),
     /// The session was signed in meanwhile.
     SignedIn,
-    /// Another process asks the person, or the login has failed.
+    /// There is no page, because another process asks the person, the login has failed, or the wait has timed out.
     None,
 }
 
@@ -50,9 +50,9 @@ impl BackgroundLogins {
         Self { background, ..Self::default() }
     }
 
-    /// Begins a login, if the person wants that at all and none is under way. After a login that did not succeed, only the first
-    /// request of a client begins another one, so that no request of a running client asks a person again and again. A client that
-    /// shows the page asks the person itself, and begins one with each request.
+    /// Begins a login, if `--login` was given and no login is under way. After a login that failed, only the first request of a
+    /// client begins another one, so that a running client does not ask a person again and again. A client that shows the page
+    /// asks the person itself, so each of its requests may begin a login.
     pub(super) fn begin(&self, is_first: bool, is_shown_by_client: bool) {
         let may_ask = is_first || is_shown_by_client;
         if self.background.is_none() || self.has_failed.load(Ordering::SeqCst) && !may_ask {
@@ -64,7 +64,8 @@ impl BackgroundLogins {
         }
     }
 
-    /// Waits until the session is signed in, for at most 50 s and until the login has failed. Returns at once without `--login`.
+    /// Waits until the session is signed in, the login has failed, or 50 s have passed. Returns whether the session is signed
+    /// in. Returns at once without `--login`.
     pub(super) async fn signed_in(&self, session: &AuthSession) -> bool {
         if self.background.is_none() {
             return false;
@@ -84,8 +85,8 @@ impl BackgroundLogins {
         tokio::time::timeout(HOLD, signed_in).await.unwrap_or(false)
     }
 
-    /// Waits for the page of the login that is under way, for at most 20 s. Returns at once without `--login`, and if an earlier
-    /// request has waited in vain for the page of this login.
+    /// Waits for the page of the login that is under way, for at most 20 s. Returns at once without `--login`, and after the
+    /// wait of an earlier request for the page of this login has timed out.
     pub(super) async fn page(&self, session: &AuthSession) -> PageWait {
         if self.background.is_none() {
             return PageWait::None;
@@ -116,11 +117,12 @@ impl BackgroundLogins {
         })
     }
 
-    /// Makes the logins that are begun. The client learns by `output` that the person has signed in at a page that it has.
+    /// Makes the logins that requests begin. If the client has shown the page, `output` gets a notification when the person has
+    /// signed in.
     ///
     /// # Cancellation
     ///
-    /// Dropping the future leaves a login open, and other processes go on with it.
+    /// If the future is dropped, a login stays open, and other processes may continue it.
     pub(super) async fn work(&self, session: &AuthSession, notes: &NoteWriter, output: Option<&StdoutWriter>) {
         let Some(background) = &self.background else { return };
         loop {

@@ -3,12 +3,13 @@
 use std::io::{self, Write};
 use std::sync::mpsc::{SyncSender, sync_channel};
 
-/// How many notes wait to be written. Further ones are dropped, because a host may never read them.
+/// The maximum number of notes that wait to be written. Further ones are dropped, because a host may never read them.
 const MAX_WAITING: usize = 64;
 
-/// Writes notes on a thread of its own, so that a host that does not read them stops nothing. Cheap to clone.
+/// Writes notes on a separate thread, so that a host that does not read them blocks nothing. Cheap to clone.
 ///
-/// Notes hold neither tokens nor headers, and of a server's text only names, made harmless.
+/// Notes contain neither tokens nor headers. The only texts of a server in them are names, without characters that act on a
+/// terminal.
 #[derive(Clone, Debug)]
 pub(super) struct NoteWriter(SyncSender<String>);
 

@@ -1,4 +1,4 @@
-//! Standard input and output on the thread of the runtime, where that cannot block it.
+//! Standard input and output on the thread of the tokio runtime, if that cannot block it.
 //!
 //! The descriptors stay in blocking mode, because other processes may share them. A pipe is opened anew for reading, and the
 //! kernel is asked before each write whether it would block.
@@ -13,10 +13,10 @@ use rustix::net::{SendFlags, send};
 use tokio::io::AsyncReadExt;
 use tokio::net::unix::pipe::{OpenOptions, Receiver};
 
-/// How many bytes are read at once.
+/// The maximum number of bytes of one read.
 const PART: usize = 64 * 1024;
 
-/// A line up to this length is written to a pipe as a whole, or not at all (`PIPE_BUF` of pipe(7)).
+/// The maximum length of a line that a write to a pipe takes completely or not at all (`PIPE_BUF` of pipe(7)).
 const ATOMIC: usize = 4096;
 
 /// A pipe that is read without a thread.
@@ -33,7 +33,7 @@ impl PipeInput {
         OpenOptions::new().open_receiver(path).ok().map(Self)
     }
 
-    /// Reads the bytes that are there. Empty at the end.
+    /// Waits for bytes, and reads those that have arrived. Returns an empty vector at the end.
     ///
     /// # Cancellation
     ///
@@ -53,7 +53,7 @@ pub(super) enum ReadyOutput {
 }
 
 impl ReadyOutput {
-    /// `None` for other kinds.
+    /// Returns `None` for other kinds of files.
     pub(super) fn new(output: OwnedFd) -> Option<Self> {
         match FileType::from_raw_mode(fstat(&output).ok()?.st_mode) {
             FileType::Fifo => Some(Self::Pipe(output)),
@@ -62,7 +62,7 @@ impl ReadyOutput {
         }
     }
 
-    /// Writes as much of a short line as does not block, and returns how many bytes that is.
+    /// Writes the part of a short line that does not block, and returns its length.
     ///
     /// # Errors
     ///
@@ -81,7 +81,7 @@ impl ReadyOutput {
     }
 }
 
-/// Whether a write would not block. An error does not.
+/// Whether a write would not block. A write that fails does not block either.
 fn is_ready(fd: &impl AsFd) -> bool {
     let mut fds = [PollFd::new(fd, PollFlags::OUT)];
     poll(&mut fds, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })).is_ok_and(|ready| ready > 0)

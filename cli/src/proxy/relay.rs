@@ -24,16 +24,16 @@ use crate::wire::message::McpMessage;
 use crate::wire::tools::{KnownTools, ToolFilter};
 use crate::wire::unanswered::{Unanswered, unreadable};
 
-/// How many requests are on their way side by side.
+/// The maximum number of requests that are sent side by side.
 const MAX_SIDE_BY_SIDE: usize = 64;
 
-/// How many requests wait for their turn.
+/// The maximum number of requests that wait for their turn.
 const MAX_WAITING: usize = 4096;
 
-/// How many messages are in hand, until no more are read.
+/// The number of unfinished messages above which no more lines are read.
 const MAX_IN_HAND: usize = 10_000;
 
-/// How long the messages behind a notification or an answer wait for its end.
+/// The maximum time that the messages after a notification or an answer wait for its end.
 const IN_ORDER: Duration = Duration::from_secs(5);
 
 /// Everything that the tasks of a proxy share.
@@ -46,7 +46,7 @@ pub(super) struct MessageRelay {
     pub(super) tools: Mutex<KnownTools>,
     pub(super) filter: ToolFilter,
     pub(super) logins: BackgroundLogins,
-    /// What helps where the session needs a person.
+    /// The advice for errors that a person has to resolve.
     pub(super) remedy: Remedy,
     /// The revision of the client's first request on the wire of 2026-07-28.
     pub(super) modern: OnceLock<String>,
@@ -120,7 +120,7 @@ pub(super) async fn run(relay: &Arc<MessageRelay>, mut input: StdinReader, ping:
     Ok(())
 }
 
-/// The messages of the client that wait or are on their way.
+/// The messages of the client that wait or are being sent.
 struct Dispatch {
     relay: Arc<MessageRelay>,
     lane: SendLane<McpMessage>,
@@ -130,7 +130,7 @@ struct Dispatch {
     released: UnboundedReceiver<Id>,
 }
 
-/// A message on its way.
+/// A message that is being sent.
 struct SentMessage {
     message: McpMessage,
     order: SendOrder,
@@ -157,7 +157,7 @@ impl Dispatch {
         }
     }
 
-    /// Puts a message behind the others, unless it needs no way.
+    /// Queues a message after the others, unless it is answered or dropped here.
     fn admit(&mut self, message: McpMessage) {
         if let Some(revision) = &message.revision {
             self.relay.modern.get_or_init(|| revision.clone());
@@ -182,8 +182,8 @@ impl Dispatch {
         }
     }
 
-    /// Cancels a request of the client. Returns whether the server need not be asked to, because the request has not left, or
-    /// because the end of its connection is the cancellation (2026-07-28).
+    /// Cancels a request of the client. Returns whether the server needs no notification, because the request was not sent, or
+    /// because the end of its connection cancels it (2026-07-28).
     fn cancel(&mut self, id: &str) -> bool {
         let is_meant = |message: &McpMessage| message.id.as_deref().is_some_and(|known| is_same_id(known, id));
         if self.lane.remove(is_meant).is_some() {
@@ -191,7 +191,7 @@ impl Dispatch {
         }
         let relay = &self.relay;
         let Some(sent) = self.sent.values().find(|sent| is_meant(&sent.message)) else {
-            // It was answered meanwhile.
+            // The request was answered meanwhile.
             return relay.modern.get().is_some() && !relay.session.has_begun();
         };
         sent.progress.is_cancelled.store(true, Ordering::Relaxed);
@@ -202,7 +202,7 @@ impl Dispatch {
         is_over
     }
 
-    /// Lets the messages go that may go now.
+    /// Sends the messages that may be sent now.
     fn go(&mut self) {
         while let Some((order, message)) = self.lane.start() {
             let (relay, progress) = (Arc::clone(&self.relay), Arc::new(SendState::default()));
@@ -217,7 +217,7 @@ impl Dispatch {
         }
     }
 
-    /// Waits for the end of a task, or until a message is not waited for any more.
+    /// Waits until a task ends, or until later messages no longer wait for a message.
     async fn next(&mut self) {
         tokio::select! {
             biased;
@@ -240,19 +240,19 @@ impl Dispatch {
         }
     }
 
-    /// Writes a line without waiting for the room.
+    /// Writes a line in a separate task, so that this one does not wait for room in the output.
     fn reply(&mut self, line: Vec<u8>) {
         let output = self.relay.output.clone();
         start(&mut self.tasks, async move { output.send(&line).await });
     }
 
-    /// Whether nothing is in hand that ends by itself.
+    /// Whether no message is unfinished, apart from requests without an end.
     fn is_idle(&self) -> bool {
         let endless = self.sent.values().filter(|sent| sent.order == SendOrder::Unbounded).count();
         self.lane.is_idle() && self.tasks.len() == endless
     }
 
-    /// Waits for the answers that are on their way, and answers the requests that have none by then.
+    /// Waits for outstanding answers for a while, and then answers the remaining requests with an error.
     async fn end(mut self, end: EndKind, ends: &mut EndSignals) {
         if end == EndKind::Asked {
             let answers = async {
@@ -263,7 +263,7 @@ impl Dispatch {
             };
             tokio::select! {
                 () = within(exit::ANSWERS, answers) => {}
-                // Another signal, or the end of the output.
+                // A further signal, or a broken output, ends the wait.
                 _ = ends.next() => {}
             }
         }
@@ -291,10 +291,10 @@ impl Dispatch {
     }
 }
 
-/// Waits for `work`, and reports after `span` that the messages behind it may go.
+/// Waits for `work`. After `span`, `release` reports that the messages after it may be sent.
 async fn released_after(span: Duration, release: &UnboundedSender<Id>, work: impl Future<Output = ()>) {
     let mut work = std::pin::pin!(work);
-    #[expect(clippy::disallowed_methods, reason = "the message goes on when the span is over")]
+    #[expect(clippy::disallowed_methods, reason = "the message itself continues after the time-out")]
     if tokio::time::timeout(span, &mut work).await.is_err() {
         let _ = release.send(tokio::task::id());
         work.await;

@@ -16,18 +16,18 @@ use crate::wire::message::McpMessage;
 use crate::wire::session::{SessionHeaders, SessionNumber};
 use crate::wire::unanswered::Unanswered;
 
-/// The time-out of a reopening, so that a server that does not answer holds no request back for ever.
+/// The time-out of a reopening, so that no request waits for ever if the server does not answer.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
 impl MessageRelay {
-    /// Opens a new MCP session in the place of number `lost`, with the client's own messages and without the client. All requests
-    /// that meet the loss share one reopening.
+    /// Opens a new MCP session in the place of number `lost`, by repeating the client's own messages. The client is not
+    /// involved. All requests that meet the loss share one reopening.
     ///
     /// The client then gets notifications that the lists have changed, because another server may have answered.
     ///
     /// # Cancellation
     ///
-    /// Dropping the future ends the reopening. The next request begins it anew.
+    /// Dropping the future ends the reopening. The next request that meets the loss begins another one.
     pub(super) async fn reopen(&self, lost: SessionNumber) -> Result<(), Unanswered> {
         let _reopening = self.session.reopening.lock().await;
         if self.session.headers().number != lost {
@@ -52,7 +52,7 @@ impl MessageRelay {
         let result =
             MessageParts::read(&answer).filter(|answer| answer.result.is_some()).ok_or(Unanswered::NoAnswer)?;
         let session_headers = SessionHeaders::of(&headers, &result);
-        // A level or a subscription that is refused leaves the MCP session usable.
+        // The MCP session can be used even if the server refuses a log level or a subscription.
         for message in setup.initialized.iter().chain(&setup.level).chain(setup.subscriptions.values()) {
             let done = self.quietly(message, &session_headers).await;
             if message.kind == MessageKind::Notification {
@@ -62,7 +62,7 @@ impl MessageRelay {
         Ok((session_headers, changed_lists(&result)))
     }
 
-    /// Sends a message of the client once more. Returns the answer, of which the client learns nothing.
+    /// Sends a message of the client once more. Returns the answer, which is not passed on to the client.
     async fn quietly(
         &self,
         message: &McpMessage,
@@ -74,13 +74,13 @@ impl MessageRelay {
             return Err(Unanswered::Status { status: status.as_u16(), retry_after });
         }
         match self.answer_of(answer).await {
-            // A notification has none.
+            // A notification has no answer.
             Err(Unanswered::Broken) if message.kind != MessageKind::Request => Ok((headers, Vec::new())),
             answer => Ok((headers, answer?)),
         }
     }
 
-    /// The message that answers a request which is not the client's. Other messages beside it are passed on.
+    /// Reads the message that answers a request of the proxy itself. Other messages in the answer are passed on to the client.
     pub(super) async fn answer_of(&self, answer: McpAnswer) -> Result<Vec<u8>, Unanswered> {
         if !answer.has_events() {
             return Ok(answer.body().await?);
@@ -107,7 +107,7 @@ impl MessageRelay {
         session_headers.add_to(&mut headers);
         let operation = OperationKey::of("DELETE");
         let request = McpRequest { method: Method::DELETE, headers, body: Bytes::new(), operation };
-        // A server may refuse it (405), and nothing depends on it.
+        // A server may refuse the request (405). Nothing depends on its success.
         let _ = self.wire.send(&request, &AtomicBool::default()).await;
     }
 
@@ -124,7 +124,7 @@ impl MessageRelay {
             number += 1;
             let ping = format!(r#"{{"jsonrpc":"2.0","id":"tokenkeeper-ping-{number}","method":"ping"}}"#);
             if let Some(ping) = McpMessage::read(Bytes::from(ping)) {
-                // It reopens an MCP session that the server has lost. Other failures concern the requests of the client.
+                // If the server has lost the MCP session, `post` reopens it. Other failures are ignored.
                 let _ = self.post(&ping, &SendState::default()).await;
             }
         }
@@ -132,7 +132,7 @@ impl MessageRelay {
 
     /// The revision that a message is sent with on the wire of 2026-07-28. `None` on that of 2025.
     ///
-    /// A notification that names none has that of the client's requests, unless the client has opened an MCP session.
+    /// A notification that names no revision gets that of the client's requests, unless the client has opened an MCP session.
     pub(super) fn revision_of(&self, message: &McpMessage) -> Option<String> {
         if message.revision.is_some() || message.kind != MessageKind::Notification {
             return message.revision.clone();

@@ -11,18 +11,18 @@ use crate::wire::envelope::{MessageParts, member, text};
 use crate::wire::message::McpMessage;
 use crate::wire::session::SessionHeaders;
 
-/// The codes by which a server means that headers do not repeat a message. The second one is that of early drafts.
+/// The error codes for headers that do not match the message. The second one is that of early drafts.
 const MISMATCH: [i64; 2] = [-32020, -32001];
 
-/// How many pages of a list are read.
+/// The maximum number of pages of a list that are read.
 const MAX_PAGES: usize = 32;
 
 impl MessageRelay {
-    /// Whether a call that was refused for its headers may get better ones, because the tools are listed now. The server has not
-    /// executed it.
+    /// Lists the tools after a call was refused because of its headers. Returns whether the call may now get the right headers.
+    /// The server has not executed the call.
     ///
-    /// A client may have the list of an earlier process. The specification lets a client of HTTP list the tools then, and send
-    /// the call again (Streamable HTTP, Custom Headers from Tool Parameters).
+    /// A client may call a tool that it has listed through an earlier process. The specification allows an HTTP client to list
+    /// the tools then, and to send the call again (Streamable HTTP, Custom Headers from Tool Parameters).
     pub(super) async fn learns_headers(&self, call: &McpMessage, refusal: &[u8]) -> bool {
         let Some(tool) = call.tool().filter(|_| call.revision.is_some()) else { return false };
         let code = MessageParts::read(refusal).and_then(|refusal| refusal.error_code());
@@ -41,7 +41,7 @@ impl MessageRelay {
                 return false;
             };
             let Ok(answer) = self.answer_of(answer).await else { return false };
-            // The client gets no list, so that nothing is left out of one.
+            // The list is not passed on to the client, so the filtered version is not needed.
             let _ = self.tools.lock().unwrap_or_else(PoisonError::into_inner).listed(&answer, &self.filter, true);
             let result = MessageParts::read(&answer).and_then(|answer| answer.result);
             match result.and_then(|result| member(result, "nextCursor")).and_then(text) {

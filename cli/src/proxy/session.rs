@@ -1,4 +1,4 @@
-//! The MCP session at a server of the wire of 2025, and what a new one needs.
+//! The MCP session at a server of the wire of 2025, and the messages with which it can be opened again.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -13,13 +13,13 @@ use crate::wire::envelope::{MessageParts, member};
 use crate::wire::message::McpMessage;
 use crate::wire::session::{SessionHeaders, SessionNumber};
 
-/// How many subscriptions are remembered.
+/// The maximum number of subscriptions that are remembered.
 const MAX_SUBSCRIPTIONS: usize = 4096;
 
-/// The lists that a server may announce changes of.
+/// The lists for which a server may announce changes.
 const LISTS: [&str; 3] = ["tools", "prompts", "resources"];
 
-/// The MCP session, as the client's own messages have made it.
+/// The MCP session that the client's own messages have opened and configured.
 #[derive(Debug)]
 pub(super) struct ClientMcpSession {
     state: Mutex<State>,
@@ -37,7 +37,7 @@ struct State {
     shows_pages: bool,
 }
 
-/// The client's messages that make an MCP session what it is.
+/// The client's messages that open and configure an MCP session.
 #[derive(Clone, Debug, Default)]
 pub(super) struct SessionSetup {
     pub(super) initialize: Option<McpMessage>,
@@ -57,7 +57,7 @@ impl ClientMcpSession {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The headers of a request now. The first message of an MCP session has none.
+    /// The headers for a request that is sent now. The first message of an MCP session has none.
     pub(super) fn headers_of(&self, message: &McpMessage) -> SessionHeaders {
         if message.method == "initialize" { SessionHeaders::default() } else { self.headers() }
     }
@@ -71,7 +71,7 @@ impl ClientMcpSession {
         self.state().setup.initialize.is_some()
     }
 
-    /// Whether the client shows login pages. Not before its MCP session is open.
+    /// Whether the client shows login pages. `false` until its MCP session is open.
     pub(super) fn shows_pages(&self) -> bool {
         self.state().shows_pages
     }
@@ -91,7 +91,7 @@ impl ClientMcpSession {
         self.ready.send_replace(None);
     }
 
-    /// Notes a message that was answered without an error, if the MCP session depends on it.
+    /// Remembers a message that was answered without an error, if a new MCP session needs it.
     pub(super) fn took(&self, message: &McpMessage) {
         let mut state = self.state();
         match (&*message.method, &message.uri) {
@@ -123,13 +123,14 @@ impl ClientMcpSession {
         self.ready.send_replace(is_ready.then_some(number));
     }
 
-    /// Follows which MCP session is ready for a standing stream.
+    /// Watches which MCP session is ready for a standing stream.
     pub(super) fn ready(&self) -> watch::Receiver<Option<SessionNumber>> {
         self.ready.subscribe()
     }
 }
 
-/// The notifications that every list has changed which the server announces changes of, by its answer to `initialize`.
+/// The notifications that lists have changed, for each list whose changes the server announces according to its answer to
+/// `initialize`.
 pub(super) fn changed_lists(result: &MessageParts<'_>) -> Vec<Bytes> {
     let capabilities: Option<Value> = result
         .result

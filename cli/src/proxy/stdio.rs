@@ -1,6 +1,6 @@
 //! Standard input and output, as lines.
 //!
-//! Where a read or write may block, a thread of its own makes it, because the end of the process must not wait for it.
+//! A read or write that may block is made on a separate thread, because the end of the process must not wait for it.
 
 use std::collections::VecDeque;
 use std::io::{self, BufRead, Write};
@@ -13,17 +13,17 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
 use crate::wire::MAX_MESSAGE;
 use crate::wire::envelope::line;
 
-/// How many parts of the input a thread reads ahead.
+/// The maximum number of parts of the input that a thread reads ahead.
 const AHEAD: usize = 16;
 
-/// How many bytes may wait to be written. A client that does not read stops the server by this.
+/// The maximum number of bytes that wait to be written. When a client does not read, this limit stops reading from the server.
 const MAX_WAITING: usize = 4 << 20;
 
 /// A line of the client.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum InputLine {
     Message(Bytes),
-    /// It was longer than [`MAX_MESSAGE`], and left out.
+    /// The line was longer than [`MAX_MESSAGE`], and was skipped.
     TooLong,
 }
 
@@ -35,7 +35,7 @@ pub(super) struct StdinReader {
     has_ended: bool,
 }
 
-/// Where the bytes come from.
+/// The source of the bytes.
 #[derive(Debug)]
 enum Source {
     /// A pipe, which is read without a thread.
@@ -98,7 +98,7 @@ impl Source {
     }
 }
 
-/// Splits bytes into lines. The splits of the bytes have no meaning.
+/// Splits bytes into lines. The bytes may arrive in pieces of any length.
 #[derive(Debug, Default)]
 struct LineSplitter {
     /// The line that has begun.
@@ -144,9 +144,9 @@ pub(super) struct StdoutWriter {
 
 #[derive(Debug)]
 enum OutputItem {
-    /// A line, with its share of the room.
+    /// A line, with the permit for its bytes.
     Line(Vec<u8>, OwnedSemaphorePermit),
-    /// Is answered when everything before it was written.
+    /// Answered when all lines before it were written.
     Flush(oneshot::Sender<()>),
 }
 
@@ -185,7 +185,7 @@ impl StdoutWriter {
     ///
     /// # Cancellation
     ///
-    /// Safe to drop. The line was then not written, and no part of it.
+    /// Safe to drop. No part of the line was then written.
     pub(super) async fn send(&self, message: &[u8]) {
         let share = u32::try_from(message.len().min(MAX_WAITING)).unwrap_or(u32::MAX);
         let Ok(permit) = Arc::clone(&self.room).acquire_many_owned(share).await else { return };
@@ -197,7 +197,7 @@ impl StdoutWriter {
         }
     }
 
-    /// Writes a part of a line at once, if it is the only one that has a share of the room. Returns its length.
+    /// Writes a part of a line at once, if no other line waits. Returns the length of the part.
     #[cfg(target_os = "linux")]
     fn write_at_once(&self, line: &[u8], share: usize) -> usize {
         let is_only_one = self.room.available_permits() + share == MAX_WAITING;
@@ -213,7 +213,7 @@ impl StdoutWriter {
         0
     }
 
-    /// Waits until everything so far was written, or the output has broken.
+    /// Waits until all lines so far were written, or the output has broken.
     pub(super) async fn flush(&self) {
         let (done, is_done) = oneshot::channel();
         if self.items.send(OutputItem::Flush(done)).is_ok() {
@@ -240,14 +240,14 @@ fn write(mut items: UnboundedReceiver<OutputItem>, output: &mut impl Write) -> i
     Ok(())
 }
 
-/// Standard output without the buffer of [`io::stdout`], whose lock another thread holds.
+/// Standard output without the buffer and the lock of [`io::stdout`].
 #[cfg(unix)]
 fn stdout() -> io::Result<impl Write + Send + 'static> {
     use std::os::fd::AsFd;
     Ok(std::fs::File::from(io::stdout().as_fd().try_clone_to_owned()?))
 }
 
-/// Standard output without the buffer of [`io::stdout`], whose lock another thread holds.
+/// Standard output without the buffer and the lock of [`io::stdout`].
 #[cfg(windows)]
 fn stdout() -> io::Result<impl Write + Send + 'static> {
     use std::os::windows::io::AsHandle;
@@ -256,7 +256,7 @@ fn stdout() -> io::Result<impl Write + Send + 'static> {
 
 #[expect(
     clippy::disallowed_methods,
-    reason = "a thread, because the runtime would wait for a read or write at its end"
+    reason = "a thread, because the tokio runtime would wait for a read or write when it ends"
 )]
 fn thread(name: &str, work: impl FnOnce() + Send + 'static) -> io::Result<()> {
     std::thread::Builder::new().name(name.to_owned()).spawn(work).map(drop)

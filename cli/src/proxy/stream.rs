@@ -1,4 +1,4 @@
-//! The standing stream, by which a server of the wire of 2025 sends what belongs to no request.
+//! The standing stream, on which a server of the wire of 2025 sends messages that belong to no request.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use super::relay::MessageRelay;
 use crate::wire::session::SessionNumber;
 use crate::wire::unanswered::Unanswered;
 
-/// The pause before the stream is opened again, unless the server names one, and the longest one.
+/// The default pause before the stream is opened again, and the longest one.
 const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
 
 /// The shortest pause that a server may name.
@@ -49,7 +49,7 @@ impl MessageRelay {
                 if self.wire.session().signed_in().await.is_err() {
                     return;
                 }
-                // An MCP session that lacks a login although it is signed in is asked again after a pause.
+                // If the request still lacks a login although the session is signed in, it is repeated after a pause.
                 if !std::mem::replace(&mut has_waited, true) {
                     continue;
                 }
@@ -66,14 +66,14 @@ impl MessageRelay {
                     asked = events.retry().or(asked);
                 }
                 Ok(answer) => match answer.status.as_u16() {
-                    // The new MCP session has a stream of its own.
+                    // The new MCP session gets its own stream.
                     404 if session_headers.has_session() => match self.reopen(mcp_session).await {
                         Ok(()) => return,
                         Err(_) if self.session.headers().number != mcp_session => return,
                         Err(_) => {}
                     },
                     429 | 500.. => asked = answer.retry_after().or(asked),
-                    // 405 is that of the specification. Other servers have 400 or a page.
+                    // The specification has 405 for a server without such a stream. Some servers answer 400, or send a page.
                     _ => return,
                 },
                 Err(Unanswered::Call(error)) if !error.is_transient() && !lacks_login => return,

@@ -1,4 +1,4 @@
-//! The cookies of one origin, in memory. Load balancers choose a server by them.
+//! The cookies of one origin, in memory. Load balancers use them to choose a server.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
@@ -9,7 +9,7 @@ use tokenkeeper::engine::values::WallTime;
 
 use crate::when;
 
-/// How many cookies are kept.
+/// The maximum number of cookies that are kept.
 const MAX_COOKIES: usize = 64;
 
 /// The longest cookie, in bytes, with its name (RFC 6265 section 6.1).
@@ -17,8 +17,8 @@ const MAX_COOKIE: usize = 4096;
 
 /// The cookies that an origin has set. They are sent to exactly this origin, and their `Domain` has no effect.
 ///
-/// They live as long as the process. A cookie whose end is already past when the process begins, or that has no more time to
-/// live, is removed. `Debug` shows no value.
+/// They are kept as long as the process lives. A cookie that expired before the process began, or whose lifetime is not
+/// positive, is removed. `Debug` shows no value.
 pub(crate) struct Cookies {
     begun: WallTime,
     /// The path of the requests.
@@ -27,7 +27,7 @@ pub(crate) struct Cookies {
 }
 
 impl Cookies {
-    /// No cookies yet, for requests to `path`. `begun` is the time now.
+    /// An empty collection for requests to `path`. `begun` is the present time.
     pub(crate) fn new(path: &str, begun: WallTime) -> Self {
         Self { begun, path: path.to_owned(), kept: Mutex::default() }
     }
@@ -84,7 +84,8 @@ impl std::fmt::Debug for Cookies {
     }
 }
 
-/// Whether a cookie's path is that of the request or above it (RFC 6265 section 5.1.4). A path that is none covers all here.
+/// Whether a cookie's path is that of the request or above it (RFC 6265 section 5.1.4). A cookie without a valid path is for
+/// all requests.
 fn covers(cookie: &str, path: &str) -> bool {
     let Some(rest) = path.strip_prefix(cookie) else { return !cookie.starts_with('/') };
     rest.is_empty() || cookie.ends_with('/') || rest.starts_with('/') || !cookie.starts_with('/')

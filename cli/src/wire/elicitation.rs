@@ -12,16 +12,16 @@ use super::message::McpMessage;
 /// The code of an error whose request succeeds after the elicitations that it carries.
 pub(crate) const CODE: i64 = -32042;
 
-/// The revision that has it. That of 2026-07-28 has another form.
+/// The revision that has this form of elicitation. Revision 2026-07-28 has another one.
 const REVISION: &str = "2025-11-25";
 
-/// The page of a login that is under way. `Debug` shows nothing of its address. Cheap to clone.
+/// The page of a login that is under way. `Debug` shows no part of its address. Cheap to clone.
 #[derive(Clone, Debug)]
 pub(crate) struct LoginPage {
     id: String,
     prompt: OfferedPrompt,
     message: String,
-    /// Whether the client has it.
+    /// Whether the client has got the page.
     is_handed_out: Arc<AtomicBool>,
 }
 
@@ -37,7 +37,7 @@ impl LoginPage {
         Some(Self { id, prompt: prompt.prompt.clone(), message, is_handed_out: Arc::default() })
     }
 
-    /// The elicitation as the client gets it, and notes that it does.
+    /// Returns the elicitation for the client, and notes that the client has got the page.
     pub(crate) fn hand_out(&self) -> Value {
         let url = match &self.prompt {
             OfferedPrompt::Browser { url } => url.as_str(),
@@ -48,7 +48,7 @@ impl LoginPage {
         json!({ "mode": "url", "elicitationId": self.id, "url": url, "message": self.message })
     }
 
-    /// The notification that the person has signed in. `None` if the client does not have the page.
+    /// The notification that the person has signed in. `None` if the client has not got the page.
     pub(crate) fn completed(&self) -> Option<Vec<u8>> {
         let params = json!({ "elicitationId": self.id });
         let message = json!({ "jsonrpc": "2.0", "method": "notifications/elicitation/complete", "params": params });
@@ -56,8 +56,8 @@ impl LoginPage {
     }
 }
 
-/// Whether the client of this MCP session shows pages. It has then declared `elicitation.url`, and the server has agreed on the
-/// revision that has it.
+/// Whether the client of this MCP session shows pages. For that, the client must have declared `elicitation.url`, and the
+/// server must have chosen the revision that has it.
 pub(crate) fn shows_pages(initialize: &McpMessage, answer: &MessageParts<'_>) -> bool {
     let params = MessageParts::read(&initialize.bytes).and_then(|parts| parts.raw_params());
     let path = ["capabilities", "elicitation", "url"];

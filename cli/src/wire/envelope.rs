@@ -1,4 +1,4 @@
-//! The parts of a JSON-RPC message that the commands look at, borrowed from its bytes.
+//! The parts of a JSON-RPC message that the commands read, borrowed from its bytes.
 
 use std::borrow::Cow;
 
@@ -12,15 +12,15 @@ const REVISION: &str = "io.modelcontextprotocol/protocolVersion";
 /// The kinds of messages (JSON-RPC 2.0 sections 4 and 5).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum MessageKind {
-    /// It has a method and an id.
+    /// A message with a method and an id.
     Request,
-    /// It has a method and no id.
+    /// A message with a method and without an id.
     Notification,
-    /// It has no method. It answers a request of the other side.
+    /// A message without a method. It answers a request of the other side.
     Response,
 }
 
-/// The members of a message. Members that are unknown are left in the bytes.
+/// The members of a message that are read. Unknown members stay in the bytes.
 #[derive(Debug, Deserialize)]
 pub(crate) struct MessageParts<'a> {
     /// The identifier, which may be `null`.
@@ -67,17 +67,17 @@ impl<'a> MessageParts<'a> {
         }
     }
 
-    /// The method. Empty if there is none, or none that is text.
+    /// The method. Empty if it is absent or no text.
     pub(crate) fn method(&self) -> Cow<'a, str> {
         self.method.and_then(text).unwrap_or_default()
     }
 
-    /// The parameters as they are.
+    /// The parameters, unparsed.
     pub(crate) fn raw_params(&self) -> Option<&'a RawValue> {
         self.params
     }
 
-    /// The parameters. Empty if there are none, or none by name.
+    /// The parameters. Empty if they are absent or no object.
     pub(crate) fn params(&self) -> MessageParams<'a> {
         self.params.and_then(|params| object(params.get())).unwrap_or_default()
     }
@@ -121,7 +121,7 @@ pub(crate) fn messages(bytes: &[u8]) -> Option<Vec<&[u8]>> {
     is_batch.then_some(parts)
 }
 
-/// The message as a line. Line breaks stand between the tokens of JSON only, and a blank means the same there.
+/// The message as a line. In JSON, line breaks occur only between tokens, where a blank means the same.
 pub(crate) fn line(message: &[u8]) -> Vec<u8> {
     let mut line = Vec::with_capacity(message.len() + 1);
     line.extend(message.iter().map(|byte| if matches!(byte, b'\r' | b'\n') { b' ' } else { *byte }));
@@ -129,7 +129,7 @@ pub(crate) fn line(message: &[u8]) -> Vec<u8> {
     line
 }
 
-/// Whether two identifiers are the same. A server that writes `1.0` as `1`, or a letter as an escape, means the same request.
+/// Whether two identifiers are the same. A server may write `1.0` as `1`, or a letter as an escape.
 pub(crate) fn is_same_id(one: &str, other: &str) -> bool {
     if one == other {
         return true;
@@ -193,13 +193,13 @@ pub(crate) fn members(object: &RawValue) -> Option<Vec<(String, &RawValue)>> {
     serde_json::from_str::<Members<'_>>(object.get()).ok().map(|members| members.0)
 }
 
-/// Reads an object. The fields of a struct could also be read from an array, which is none.
+/// Reads an object. Arrays are refused first, because serde would also read the fields of a struct from an array.
 pub(crate) fn object<'a, T: Deserialize<'a>>(text: &'a str) -> Option<T> {
     let is_object = text.trim_start_matches([' ', '\t', '\r', '\n']).starts_with('{');
     is_object.then(|| serde_json::from_str(text).ok()).flatten()
 }
 
-/// A member that is there, even if it is `null`.
+/// Reads a member that is present, even if it is `null`.
 fn present<'de: 'a, 'a, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'a RawValue>, D::Error> {
     <&RawValue>::deserialize(deserializer).map(Some)
 }

@@ -52,7 +52,8 @@ pub(crate) fn add_metadata(headers: &mut HeaderMap, message: &McpMessage, revisi
     }
 }
 
-/// A value that can stand in a header. One that cannot is written in base64, and so is one that looks like it.
+/// The value in a form that a header can have. A value that a header cannot have is written in base64, and so is one that looks
+/// like an encoded value.
 pub(crate) fn encoded(value: &str) -> String {
     let is_plain = value.bytes().all(|byte| matches!(byte, b' '..=b'~' | b'\t'));
     let is_trimmed = value.trim_matches([' ', '\t']) == value;

@@ -24,16 +24,16 @@ const AGENT: HeaderValue = HeaderValue::from_static(concat!("tokenkeeper/", env!
 /// The time-out of a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long a connection is kept for the next request. Many servers close theirs after 5 s, and a request that meets the end
-/// of its connection is lost.
+/// The time that an idle connection is kept for the next request. Many servers close theirs after 5 s, and a request on a
+/// connection that is being closed is lost.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(4);
 
 /// The silence on a connection after which the kernel probes its peer, and the interval between two probes.
 const PROBES: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(10));
 
-/// Sends requests to one MCP server. Each is authorized by the session's own call, and by nothing else.
+/// Sends requests to one MCP server. Each request is authorized by a [`Call`](tokenkeeper::Call) of the session.
 ///
-/// No request is sent twice, except as that call asks for it after a refusal. `Debug` shows no header.
+/// No request is sent twice, unless the call asks for that after a refusal. `Debug` shows no header.
 pub(crate) struct McpWire {
     client: reqwest::Client,
     session: AuthSession,
@@ -41,7 +41,7 @@ pub(crate) struct McpWire {
     /// The headers that the person has named.
     headers: HeaderMap,
     cookies: Cookies,
-    /// How long a request waits for tokens. `None` for the default of a session's calls.
+    /// The maximum time that a request waits for tokens. `None` for the default of a session's calls.
     patience: Option<Duration>,
 }
 
@@ -54,19 +54,19 @@ pub(crate) struct McpRequest {
     pub(crate) operation: OperationKey,
 }
 
-/// How a request was sent.
+/// The record of how a request was sent.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct SendRecord {
-    /// How often it was sent.
+    /// The number of times that the request was sent.
     pub(crate) attempts: u32,
-    /// The generation of the last token that it was sent with. `None` if it was sent without one.
+    /// The generation of the token with which the request was sent last. `None` if it was sent without one.
     pub(crate) generation: Option<Generation>,
 }
 
-/// Why there is no answer.
+/// The reason why a request has no answer.
 #[derive(Debug)]
 pub(crate) enum NotAnswered {
-    /// The session has no authorization for it, or the server accepts none. It was not executed.
+    /// The session has no authorization for the request, or the server accepts none. The request was not executed.
     Call(Box<CallError>),
     /// No connection could be established. Nothing was sent.
     NotSent { is_secure: bool },
@@ -74,12 +74,12 @@ pub(crate) enum NotAnswered {
     MaybeSent,
 }
 
-/// Why a body did not end.
+/// The reason why a body was not read to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum BodyFailure {
     /// The connection broke.
     Broken,
-    /// It, or an event of it, is longer than [`MAX_MESSAGE`].
+    /// The body, or an event in it, is longer than [`MAX_MESSAGE`].
     TooLarge,
 }
 
@@ -148,7 +148,7 @@ impl McpWire {
         self.send_recorded(request, has_left, &mut SendRecord::default()).await
     }
 
-    /// Like [`send`](Self::send), and notes in `record` how often the request was sent, and with which token.
+    /// Like [`send`](Self::send), and notes in `record` how many times the request was sent, and with which token.
     ///
     /// # Cancellation
     ///
@@ -183,7 +183,7 @@ impl McpWire {
             let (status, headers) = (response.status(), std::mem::take(response.headers_mut()));
             self.cookies.keep_from(&headers);
             if status == StatusCode::UNAUTHORIZED {
-                // It was not executed, and waits for another token.
+                // The server has refused the request, so it was not executed. It waits for another token.
                 has_left.store(false, Ordering::Relaxed);
             }
             match call.next(status, &headers).await? {
@@ -201,7 +201,7 @@ impl McpAnswer {
         media_type.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("text/event-stream")
     }
 
-    /// The time after which the server wants to be asked again.
+    /// The pause that the server asks for.
     pub(crate) fn retry_after(&self) -> Option<Duration> {
         retry_after(&self.headers)
     }
@@ -251,7 +251,7 @@ impl AnswerEvents {
     }
 }
 
-/// The client for plain HTTP. A proxy would read the tokens, and the system's certificates are not needed.
+/// The client for plain HTTP. It uses no proxy, which could read the tokens, and does not load the system's certificates.
 fn plain(client: reqwest::ClientBuilder) -> reqwest::ClientBuilder {
     #[cfg(feature = "tls")]
     let client = client.tls_certs_only([]);

@@ -1,10 +1,10 @@
-//! A message of the client, with the parts that its way depends on.
+//! A message of the client, with the parts that decide how it is sent.
 
 use bytes::Bytes;
 
 use super::envelope::{MessageKind, MessageParts, text};
 
-/// A message as it was read, and what the wire has to know of it.
+/// A message as it was read, with the parts that the wire needs.
 #[derive(Clone, Debug)]
 pub(crate) struct McpMessage {
     /// The whole message, unchanged.
@@ -16,11 +16,11 @@ pub(crate) struct McpMessage {
     pub(crate) method: String,
     /// The parameter that `Mcp-Name` repeats, for methods that have one.
     pub(crate) name: Option<String>,
-    /// The resource that it names.
+    /// The resource that the message names.
     pub(crate) uri: Option<String>,
-    /// The identifier, as JSON, of the request that it cancels.
+    /// The identifier, as JSON, of the request that the message cancels.
     pub(crate) cancels: Option<String>,
-    /// The revision that it names itself, on the wire of 2026-07-28.
+    /// The revision that the message names, on the wire of 2026-07-28.
     pub(crate) revision: Option<String>,
 }
 
@@ -43,12 +43,12 @@ impl McpMessage {
         Some(Self { id, kind, name, uri, cancels, revision, method, bytes })
     }
 
-    /// The tool that it calls.
+    /// The tool that the message calls.
     pub(crate) fn tool(&self) -> Option<&str> {
         self.name.as_deref().filter(|_| self.method == "tools/call")
     }
 
-    /// The name of the operation, for the memory of refreshes that do not help.
+    /// The name of the operation, under which futile refreshes are remembered (law 11).
     pub(crate) fn operation(&self) -> String {
         match (self.tool(), self.kind) {
             (Some(tool), _) => format!("tools/call {tool}"),

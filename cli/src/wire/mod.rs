@@ -1,9 +1,8 @@
-//! The wire of MCP over streamable HTTP, for commands that pass messages on as the bytes that they are.
+//! The wire of MCP over streamable HTTP, for commands that pass on the bytes of messages unchanged.
 //!
-//! A message is looked at through borrowed parts ([`envelope`]) and never written anew, so that unknown members and large
-//! numbers keep their meaning. Both wires are spoken. That of 2025-11-25 and before has sessions, that of 2026-07-28 has
-//! headers for each message. [`http`] is the only place that sends, and it authorizes each request by the session's own
-//! calls.
+//! A message is read through borrowed parts ([`envelope`]) and never serialized again, so that unknown members and large
+//! numbers keep their meaning. Both wires are supported. That of 2025-11-25 and before has MCP sessions, and that of 2026-07-28
+//! has headers for each message. Only [`http`] sends requests, and it authorizes each by a call of the session.
 
 pub(crate) mod cookies;
 pub(crate) mod elicitation;

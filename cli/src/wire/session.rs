@@ -5,7 +5,7 @@ use http::{HeaderMap, HeaderValue};
 use super::envelope::{MessageParts, member, text};
 use super::headers::{SESSION, VERSION};
 
-/// The number of an MCP session. It grows with each that is opened.
+/// The number of an MCP session. Each new one gets the next number.
 pub(crate) type SessionNumber = u64;
 
 /// The headers of an MCP session's requests.
@@ -22,7 +22,7 @@ impl SessionHeaders {
         let version = result.result.and_then(|result| member(result, "protocolVersion")).and_then(text);
         let version = version.and_then(|version| HeaderValue::from_str(&version).ok());
         let id = headers.get(SESSION).cloned().map(|mut id| {
-            // It stands for the MCP session like a token.
+            // The identifier gives access to the MCP session, like a token.
             id.set_sensitive(true);
             id
         });
@@ -57,7 +57,7 @@ impl std::fmt::Debug for SessionHeaders {
     }
 }
 
-/// Words in the texts by which servers with status 400 mean that they do not know the MCP session.
+/// Phrases in the texts of servers that answer 400 for an MCP session that they do not know.
 const LOST: [&str; 9] = [
     "session id",
     "session-id",
@@ -70,10 +70,10 @@ const LOST: [&str; 9] = [
     "session has expired",
 ];
 
-/// Whether an answer to a request with an MCP session means that the server does not know it any more.
+/// Whether an answer to a request with an MCP session means that the server no longer knows the session.
 ///
-/// The specification has 404 for it, which is also the status of an unknown method in 2026-07-28. Some servers have 400 with
-/// a text that names the MCP session.
+/// The specification has 404 for this, which is also the status of an unknown method in 2026-07-28. Some servers answer 400
+/// with a text that names the MCP session.
 pub(crate) fn is_lost(status: u16, body: &[u8]) -> bool {
     match status {
         404 => MessageParts::read(body).and_then(|answer| answer.error_code()) != Some(-32601),

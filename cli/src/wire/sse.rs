@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::MAX_MESSAGE;
 
-/// The longest pause that a server may ask for. A longer one counts as this.
+/// The longest pause that a server may ask for. Longer pauses are shortened to this.
 const MAX_RETRY: Duration = Duration::from_secs(60);
 
 /// The longest identifier that is remembered, in bytes.
@@ -14,24 +14,25 @@ const MAX_ID: usize = 4096;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct EventTooLarge;
 
-/// The parser of one stream. The splits of its bytes have no meaning.
+/// The parser of one stream. The bytes may arrive in pieces of any length.
 #[derive(Debug, Default)]
 pub(crate) struct EventParser {
     /// The line that has begun.
     line: Vec<u8>,
     /// The data of the event that has begun, with a line feed after each of its lines.
     data: Vec<u8>,
-    /// The identifier that holds once the event has ended. A stream that breaks in an event is resumed before it.
+    /// The identifier of the event that has begun. It counts only once the event has ended, so a stream that breaks within an
+    /// event is resumed before that event.
     id: Vec<u8>,
     last_id: Option<Vec<u8>>,
     retry: Option<Duration>,
-    /// Whether a carriage return ended the last line, so that a line feed after it ends none.
+    /// Whether a carriage return ended the last line. A line feed directly after it then belongs to the same line end.
     is_after_return: bool,
     has_begun: bool,
 }
 
 impl EventParser {
-    /// The identifier of the last event that has ended. It may have had no data. `None` without one.
+    /// The identifier of the last event that has ended, even one without data. `None` if there is no identifier.
     pub(crate) fn last_id(&self) -> Option<&[u8]> {
         self.last_id.as_deref()
     }
@@ -45,7 +46,7 @@ impl EventParser {
     ///
     /// # Errors
     ///
-    /// If an event is too large. The parser is of no further use.
+    /// [`EventTooLarge`] if an event is too large. The parser must not be used afterwards.
     pub(crate) fn feed(&mut self, mut bytes: &[u8]) -> Result<Vec<Vec<u8>>, EventTooLarge> {
         let mut events = Vec::new();
         while !bytes.is_empty() {
@@ -66,7 +67,7 @@ impl EventParser {
             if let Some(data) = self.end_line(&line) {
                 events.push(data);
             }
-            // A long line's memory is not kept, because streams are silent for hours.
+            // The buffer of a long line is not kept, because streams may be silent for hours.
             if line.capacity() <= MAX_ID {
                 self.line = line;
                 self.line.clear();

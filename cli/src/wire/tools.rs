@@ -1,4 +1,4 @@
-//! The tools of a server, with the parameters that are repeated in headers, and the filter of the person.
+//! The tools of a server, with the parameters that are repeated in headers, and the person's filter of tools.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,7 +16,7 @@ const ANNOTATION: &str = "x-mcp-header";
 /// The deepest schema that is read.
 const MAX_DEPTH: usize = 32;
 
-/// How many tools are remembered.
+/// The maximum number of tools that are remembered.
 const MAX_TOOLS: usize = 4096;
 
 /// The annotated parameters of the tools that were listed.
@@ -27,7 +27,7 @@ pub(crate) struct KnownTools(BTreeMap<String, Vec<HeaderParameter>>);
 #[derive(Debug, PartialEq, Eq)]
 struct HeaderParameter {
     header: HeaderName,
-    /// The names that lead to its value in the arguments.
+    /// The path of member names to the value in the arguments.
     path: Vec<String>,
 }
 
@@ -54,10 +54,10 @@ impl KnownTools {
         parameters.iter().filter_map(value).collect()
     }
 
-    /// Takes the tools of an answer to `tools/list`, and returns the answer without those that are not offered to the client,
-    /// with their names. `None` if it stays as it is.
+    /// Remembers the tools of an answer to `tools/list`. Returns the answer without the tools that are not offered to the
+    /// client, and the names of these. Returns `None` if the answer is not changed.
     ///
-    /// Not offered are the tools that `filter` excludes, and if `has_headers` also those whose annotations are invalid
+    /// Tools that `filter` excludes are not offered, and if `has_headers`, neither are tools with invalid annotations
     /// (Streamable HTTP, Custom Headers from Tool Parameters).
     pub(crate) fn listed(
         &mut self,
@@ -109,15 +109,15 @@ fn annotated(schema: &RawValue) -> Option<Vec<HeaderParameter>> {
     (names.len() == found.len()).then_some(found)
 }
 
-/// The place of a schema in the whole.
+/// The place of a schema within the schema of a tool.
 enum SchemaPlace<'a> {
-    /// It is the schema of the arguments, or of a property of it, at this path.
+    /// The schema of the arguments, or of one of their properties, at this path.
     Property(&'a mut Vec<String>),
-    /// It is a part of another kind, whose values have several paths. It must have no annotation.
+    /// Any other part, whose values have no single path. It must have no annotation.
     Elsewhere,
 }
 
-/// Collects the annotations of `schema` and of its parts. `None` if one is invalid.
+/// Collects the annotations of `schema` and of its parts. Returns `None` if one is invalid.
 fn collect(schema: &Value, mut place: SchemaPlace<'_>, found: &mut Vec<HeaderParameter>, depth: usize) -> Option<()> {
     let Value::Object(members) = schema else {
         let Value::Array(parts) = schema else { return Some(()) };
@@ -142,7 +142,7 @@ fn collect(schema: &Value, mut place: SchemaPlace<'_>, found: &mut Vec<HeaderPar
                     path.pop();
                 }
             }
-            // The names in these are those of properties, and none of them is a keyword.
+            // The member names in these are names of properties and definitions, not keywords.
             (
                 "properties" | "$defs" | "definitions" | "patternProperties" | "dependentSchemas",
                 _,
@@ -150,7 +150,7 @@ fn collect(schema: &Value, mut place: SchemaPlace<'_>, found: &mut Vec<HeaderPar
             ) => {
                 parts.values().try_for_each(|part| collect(part, SchemaPlace::Elsewhere, found, depth + 1))?;
             }
-            // These hold values and no schemas.
+            // These contain values, not schemas.
             ("default" | "const" | "enum" | "examples" | "dependentRequired" | ANNOTATION, ..) => {}
             _ => collect(part, SchemaPlace::Elsewhere, found, depth + 1)?,
         }
@@ -158,18 +158,18 @@ fn collect(schema: &Value, mut place: SchemaPlace<'_>, found: &mut Vec<HeaderPar
     Some(())
 }
 
-/// The tools that a person lets the client see. By default all.
+/// The filter of the tools that the client may see. Default: all tools.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct ToolFilter {
-    /// The patterns of tools that are offered. Empty for all.
+    /// The patterns of tools that are offered. Empty for all tools.
     only: Vec<String>,
-    /// The patterns of tools that are not.
+    /// The patterns of tools that are not offered.
     without: Vec<String>,
 }
 
 impl ToolFilter {
-    /// A filter of these patterns. A tool is offered if it matches one of those without a `!`, or if there are none, and none of
-    /// those that begin with `!`. In a pattern `*` stands for any text.
+    /// A filter of these patterns. A tool is offered if it matches a pattern without `!`, or if there is no such pattern, and
+    /// if it matches no pattern that begins with `!`. In a pattern, `*` stands for any text.
     pub(crate) fn new(patterns: &[String]) -> Self {
         let (without, only): (Vec<_>, Vec<_>) = patterns.iter().cloned().partition(|pattern| pattern.starts_with('!'));
         Self { only, without: without.iter().map(|pattern| pattern.trim_start_matches('!').to_owned()).collect() }

@@ -10,29 +10,29 @@ use super::envelope;
 use super::http::{BodyFailure, NotAnswered};
 use crate::remedy::Remedy;
 
-/// The code of these errors. It is one of those that JSON-RPC leaves to implementations, and no revision of MCP uses it.
+/// The code of these errors. It is in the range that JSON-RPC leaves to implementations, and no revision of MCP uses it.
 const CODE: i64 = -32050;
 
-/// The code of JSON-RPC for a message that is none.
+/// The code of JSON-RPC for bytes that are no message.
 const PARSE_ERROR: i64 = -32700;
 
 /// The code of JSON-RPC for parameters that are not acceptable.
 const INVALID_PARAMS: i64 = -32602;
 
-/// Why a request has no answer of the server.
+/// The reason why a request has no answer of the server.
 #[derive(Debug)]
 pub(crate) enum Unanswered {
-    /// There is no authorization for it. It was not executed.
+    /// There is no authorization for the request. It was not executed.
     Call(Box<CallError>),
-    /// No connection could be established. It was not executed.
+    /// No connection could be established. The request was not executed.
     NotSent { is_secure: bool },
-    /// The connection broke. It may have been executed.
+    /// The connection broke. The request may have been executed.
     Broken,
     /// The answer, or an event of it, is too large.
     TooLarge,
     /// The server answered with a status, and without a JSON-RPC message.
     Status { status: u16, retry_after: Option<Duration> },
-    /// The server took the request, and its answer has no message for it.
+    /// The server accepted the request, but its answer contains no message for it.
     NoAnswer,
     /// The MCP session was lost, and could not be reopened for this reason.
     NotReopened(Box<Unanswered>),
@@ -114,7 +114,7 @@ impl Unanswered {
         }
     }
 
-    /// The sentence for people. Nothing of the server's text is in it.
+    /// The sentence for people. It contains no text of the server.
     pub(crate) fn message(&self) -> String {
         let text = match self {
             Self::Call(error) => return error.to_string(),
