@@ -8,7 +8,8 @@ use serde_json::value::RawValue;
 use crate::paint::{harmless, harmless_lines};
 use crate::wire::envelope::{member, text};
 
-/// The content as text, with a line end. On a terminal nothing in it controls the terminal. Elsewhere it is as it came.
+/// The content as text, with a line end. For a terminal, characters that act on it are removed. Otherwise the text is
+/// unchanged.
 pub(super) fn shown(result: &RawValue, is_terminal: bool) -> String {
     let blocks: Vec<&RawValue> =
         member(result, "content").and_then(|content| serde_json::from_str(content.get()).ok()).unwrap_or_default();
@@ -34,7 +35,7 @@ fn add(shown: &mut String, text: &str, is_terminal: bool) {
     }
 }
 
-/// A block as text. Those that have none are described.
+/// A block as text. A block without text is described.
 fn block_text(block: &RawValue) -> Cow<'_, str> {
     let part = |name: &str| member(block, name).and_then(text).unwrap_or_default();
     let resource = member(block, "resource");
@@ -42,7 +43,7 @@ fn block_text(block: &RawValue) -> Cow<'_, str> {
     match &*part("type") {
         "text" => part("text"),
         kind @ ("image" | "audio") => {
-            // Four characters of base64 are three bytes.
+            // Four characters of base64 encode three bytes.
             let bytes = part("data").trim_end_matches('=').len() * 3 / 4;
             format!("[{kind} {}, {bytes} bytes]", harmless(&part("mimeType"))).into()
         }

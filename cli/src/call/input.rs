@@ -9,12 +9,14 @@ use serde_json::value::RawValue;
 use crate::failure::Failure;
 use crate::wire::MAX_MESSAGE;
 
-/// The parameters of a call, as members of JSON. The arguments are the person's own text, so that large numbers stay.
+/// The parameters of a call, as JSON members. The arguments are kept as the person's own text, so that large numbers do not
+/// change.
 #[derive(Clone, Debug)]
 pub(super) struct CallInput(String);
 
 impl CallInput {
-    /// Reads `arguments`, which are JSON, or `@FILE`, or `-` for standard input. `is_taken` if that has the server's name.
+    /// Reads `arguments`, which are JSON, or `@FILE`, or `-` for standard input. `is_taken` states that standard input contains
+    /// the server's name instead.
     pub(super) fn read(tool: &str, arguments: Option<&str>, is_taken: bool) -> Result<Self, Failure> {
         let text = match arguments {
             None => "{}".to_owned(),
@@ -33,7 +35,7 @@ impl CallInput {
             },
         };
         let text = text.trim_start_matches('\u{feff}').trim();
-        // The error names the place and nothing of the text.
+        // The error names the position and no part of the text, which may contain secrets.
         let json: &RawValue = serde_json::from_str(text).map_err(|error| {
             let (line, column) = (error.line(), error.column());
             Failure::Usage(format!("the arguments are not JSON (line {line}, column {column})"))

@@ -19,26 +19,26 @@ use crate::mcp_client::{Connection, McpClient, RequestFailure};
 use crate::wire::envelope::{MessageParts, member, text};
 use crate::wire::http::SendRecord;
 
-/// How many outcomes wait to be printed, until no more calls begin.
+/// The maximum number of outcomes that wait to be printed. Above it, no more calls begin.
 const MAX_OUTCOMES: usize = 1024;
 
-/// How long the server may take for the notice that a call was given up.
+/// The time-out for the notification that a call was given up.
 const NOTICE: Duration = Duration::from_secs(1);
 
 /// The calls to make.
 #[derive(Clone, Debug)]
 pub(super) struct CallPlan {
     pub(super) input: CallInput,
-    /// How many calls are made side by side.
+    /// The number of calls that are made side by side.
     pub(super) parallel: u32,
-    /// How often each of them is made.
+    /// The number of times that each of them is made.
     pub(super) repeat: u32,
     pub(super) interval: Option<Duration>,
-    /// The time for each call.
+    /// The time-out of each call.
     pub(super) timeout: Duration,
 }
 
-/// One of the rows of calls that are side by side.
+/// A row of calls, one after another, beside other rows.
 struct CallLane {
     plan: CallPlan,
     client: Arc<McpClient>,
@@ -49,7 +49,7 @@ struct CallLane {
 }
 
 impl CallPlan {
-    /// How many calls there are in all.
+    /// The total number of calls.
     pub(super) fn calls(&self) -> u64 {
         u64::from(self.parallel) * u64::from(self.repeat)
     }
@@ -73,7 +73,7 @@ pub(super) async fn run(
     drop(sender);
     let done = loop {
         tokio::select! {
-            // The signal first, because a stream of outcomes may never pause.
+            // The signal is polled first, because outcomes may always be ready.
             biased;
             () = interruptions.next() => break Err(Failure::Interrupted),
             outcome = outcomes.recv() => match outcome {
@@ -84,7 +84,7 @@ pub(super) async fn run(
             },
         }
     };
-    // The calls that are on their way are given up.
+    // Unfinished calls are given up.
     lanes.shutdown().await;
     let ended = report.end(connection).await;
     done.and(ended)
@@ -127,7 +127,7 @@ impl CallLane {
     }
 }
 
-/// The failure that a result of a tool describes, if it does.
+/// The failure that a tool's result reports, if it reports one.
 fn judged(message: &[u8]) -> Option<RequestFailure> {
     let result = MessageParts::read(message)?.result?;
     if member(result, "isError").is_some_and(|is_error| is_error.get() == "true") {
@@ -141,7 +141,7 @@ fn judged(message: &[u8]) -> Option<RequestFailure> {
 #[expect(clippy::disallowed_methods, reason = "pauses between whole requests")]
 fn ticks(span: Duration) -> Interval {
     let mut ticks = tokio::time::interval(span);
-    // Calls that were late are not made up for.
+    // Missed ticks are not made up for.
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     ticks
 }

@@ -13,17 +13,17 @@ use crate::paint::{print_json, print_json_text};
 use crate::wire::envelope::MessageParts;
 use crate::wire::http::SendRecord;
 
-/// The exit codes from the one that a person has to see first to the least.
+/// The exit codes, the most important one for a person first.
 const ORDER: [u8; 5] = [3, 4, 6, 5, 1];
 
 /// The outcome of a call.
 #[derive(Debug)]
 pub(super) struct CallOutcome {
-    /// Its number, from 1.
+    /// The number of the call, from 1.
     pub(super) n: u64,
     pub(super) took: Duration,
     pub(super) record: SendRecord,
-    /// The message with the result. A tool that reports an error has one, too.
+    /// The message with the result, which is also present if the tool reports an error.
     pub(super) message: Option<Vec<u8>>,
     pub(super) failure: Option<RequestFailure>,
 }
@@ -31,7 +31,7 @@ pub(super) struct CallOutcome {
 /// Prints the calls, and counts them.
 pub(super) struct CallReport<'a, W> {
     is_json: bool,
-    /// Whether several calls are made, so that their lines are told apart.
+    /// Whether several calls are made. Their lines then have numbers.
     has_many: bool,
     is_terminal: bool,
     out: &'a mut W,
@@ -65,7 +65,7 @@ impl<'a, W: Write> CallReport<'a, W> {
         let result = message.as_deref().and_then(MessageParts::read).and_then(|message| message.result);
         if self.is_json {
             let generation = record.generation.map(|generation| generation.to_string());
-            // The result is the server's own text, so that large numbers stay.
+            // The result is the server's own text, so that large numbers do not change.
             let result = result.map_or("null", |result| result.get());
             let line = format!(
                 r#"{{"n":{n},"ok":{},"ms":{millis},"generation":{},"attempts":{},"result":{result},"error":{}}}"#,
@@ -145,7 +145,7 @@ impl<'a, W: Write> CallReport<'a, W> {
     }
 }
 
-/// The smallest value that is not exceeded by this percentage of the values, which are in order.
+/// The smallest value that at least this percentage of the values does not exceed. The values are in order.
 fn percentile(ordered: &[u64], percent: usize) -> Option<u64> {
     let rank = (ordered.len() * percent).div_ceil(100);
     ordered.get(rank.saturating_sub(1)).copied()

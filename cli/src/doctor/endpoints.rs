@@ -14,7 +14,7 @@ use super::server::{Described, why_unsafe};
 use super::transport;
 use super::walk::Looked;
 
-/// The endpoints that tokenkeeper itself sends requests to. The authorization endpoint is the browser's.
+/// The endpoints to which tokenkeeper itself sends requests. Only the browser opens the authorization endpoint.
 const CALLED: [&str; 5] = [
     "token_endpoint",
     "registration_endpoint",
@@ -31,7 +31,7 @@ pub(super) struct Host {
     addresses: Result<Vec<SocketAddr>, Cause>,
 }
 
-/// Looks up the hosts of the endpoints. Endpoints that are not safe are left out.
+/// Resolves the hosts of the endpoints. Endpoints that are not safe are left out.
 pub(super) async fn look_up(server: &Described, reach: Reach) -> Vec<Host> {
     let mut hosts: Vec<Host> = Vec::new();
     for member in CALLED {

@@ -37,9 +37,9 @@ struct Certificates {
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Proxy {
     variable: &'static str,
-    /// Its scheme, host and port. Its credentials are left out.
+    /// The scheme, host and port of the proxy, without its credentials.
     shown: String,
-    /// The hosts that it is not used for (`NO_PROXY`).
+    /// The hosts for which the proxy is not used (`NO_PROXY`).
     exceptions: Vec<String>,
 }
 
@@ -70,7 +70,7 @@ impl Environment {
         self.proxy.as_ref().filter(|proxy| is_used && !proxy.excepts(host)).map(|proxy| proxy.variable)
     }
 
-    /// The variable with a proxy that requests to URLs that servers name do not use.
+    /// The variable with a proxy that is not used for URLs that servers name.
     pub(super) fn unused_proxy(&self) -> Option<&'static str> {
         self.proxy.as_ref().filter(|_| self.egress.is_none()).map(|proxy| proxy.variable)
     }
@@ -99,7 +99,7 @@ impl Environment {
 }
 
 impl Proxy {
-    /// Whether the host or a domain above it is excepted.
+    /// Whether the host or a domain above it is among the exceptions.
     fn excepts(&self, host: &str) -> bool {
         self.exceptions.iter().any(|exception| {
             let domain = exception.trim_start_matches('.');

@@ -6,7 +6,7 @@ use tokenkeeper::engine::values::is_plain;
 
 use super::recorder::Sent;
 
-/// The party that can remedy a finding.
+/// The party that can resolve a finding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Party {
@@ -37,13 +37,13 @@ impl Party {
 /// The weight of a finding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
-    /// It is as the specifications demand.
+    /// The observation conforms to the specifications.
     Fine,
-    /// It prevents no login. The party, if there is one, can improve it.
+    /// The finding prevents no login. The party, if there is one, can improve it.
     Note(Option<Party>),
-    /// It prevents logins until the party remedies it.
+    /// The finding prevents logins until the party resolves it.
     Problem(Party),
-    /// It prevents logins for now, and may pass.
+    /// The finding prevents logins for now, and may pass.
     Outage(Party),
 }
 
@@ -70,7 +70,7 @@ pub(super) struct Finding {
     pub(super) verdict: Verdict,
     /// The observation, in text that is safe to print.
     pub(super) seen: String,
-    /// The rule that it is judged by.
+    /// The rule that the finding is judged by.
     pub(super) rule: Option<&'static str>,
     /// The remedy.
     pub(super) advice: Option<String>,
@@ -136,7 +136,7 @@ pub(super) fn soften(findings: &mut [Finding]) {
     }
 }
 
-/// Leaves out findings that were made before, because several places have the same document.
+/// Leaves out repeated findings, because several places may have the same document.
 fn without_repetitions(findings: Vec<Finding>) -> Vec<Finding> {
     let mut kept: Vec<Finding> = Vec::new();
     for finding in findings {
@@ -147,7 +147,7 @@ fn without_repetitions(findings: Vec<Finding>) -> Vec<Finding> {
     kept
 }
 
-/// Joins findings of one kind at several places, which are about the transfer of one document.
+/// Joins findings of one kind about the transfer of one document at several places.
 pub(super) fn joined(findings: Vec<Finding>) -> Vec<Finding> {
     let mut kept: Vec<(Finding, usize)> = Vec::new();
     for finding in findings {
@@ -194,7 +194,7 @@ pub(super) fn shown_url(url: &str) -> String {
     }
 }
 
-/// Words in one line, the first few of them.
+/// The first words of a list, in one line.
 pub(super) fn listed<'a>(words: impl IntoIterator<Item = &'a str>) -> String {
     const MAX_WORDS: usize = 24;
     let mut words = words.into_iter();

@@ -1,4 +1,4 @@
-//! The parts that the judgement of both kinds of metadata documents share. Pure.
+//! The common parts of the judgement of both kinds of metadata documents. Pure.
 
 use http::{StatusCode, header};
 use serde_json::{Map, Value};
@@ -10,8 +10,8 @@ use super::network::Cause;
 use super::recorder::{MAX_DOCUMENT, Received, Sent};
 use super::transport;
 
-/// The findings about the transfer of a document. `next` is the request that followed. A place without a document is no
-/// finding by itself.
+/// The findings about the transfer of a document. `next` is the request that followed. A missing document is not a finding
+/// by itself.
 pub(super) fn of_transfer(
     sent: &Sent,
     next: Option<&Sent>,
@@ -78,8 +78,8 @@ pub(super) fn is_scope(scope: &str) -> bool {
     !scope.is_empty() && scope.bytes().all(|byte| matches!(byte, 0x21 | 0x23..=0x5b | 0x5d..=0x7e))
 }
 
-/// Makes sure that a discovery which failed has a finding that prevents logins. The details decide which one, and the error
-/// of the discovery is the last resort, so that no failure is left out.
+/// Makes sure that a failed discovery has a finding that prevents logins. If the details gave no such finding, one is made from
+/// the error of the discovery, so that no failure is left out.
 pub(super) fn complete(findings: &mut Vec<Finding>, error: DiscoveryError, party: Party) {
     if findings.iter().any(|finding| finding.verdict.prevents_login()) {
         return;

@@ -13,7 +13,7 @@ use url::{Host, Url};
 
 use super::environment::Environment;
 
-/// The longest look-up, and the longest trial connection.
+/// The time-out of a look-up, and that of a trial connection.
 const TIMEOUT: Duration = Duration::from_secs(4);
 
 /// The maximum number of addresses of a name that are tried.
@@ -30,7 +30,7 @@ pub(super) enum Cause {
     Refused,
     /// The address does not answer.
     Silent,
-    /// The address accepts a connection, and ends it before a request.
+    /// The peer accepts a connection, and closes it before a request.
     Closed,
     /// The connection of this variable's proxy failed.
     Proxy(&'static str),
@@ -45,23 +45,23 @@ pub(super) enum Cause {
 pub(super) enum TlsFault {
     /// The certificate is too old.
     Expired,
-    /// The certificate begins later, or this machine's clock is behind.
+    /// The certificate is not valid yet, or this machine's clock is behind.
     NotYetValid,
     /// The certificate is for another name.
     OtherName,
     /// No trusted certificate has signed it.
     UnknownIssuer,
-    /// The certificate is one of an authority.
+    /// The certificate is that of an authority.
     OfAuthority,
     /// The peer does not speak TLS.
     NoTls,
-    /// The peer ends the connection within the handshake.
+    /// The peer closes the connection during the handshake.
     Ended,
     /// Another cause.
     Other,
 }
 
-/// The addresses of a host, within the reach of its URL or not.
+/// The addresses of a host, even those out of reach.
 pub(super) async fn addresses(url: &Url) -> Result<Vec<SocketAddr>, Cause> {
     let port = url.port_or_known_default().unwrap_or(443);
     match url.host() {
@@ -78,9 +78,9 @@ pub(super) async fn addresses(url: &Url) -> Result<Vec<SocketAddr>, Cause> {
     }
 }
 
-/// The first address that a server must not lead to. Such an address is not connected to.
+/// The first address that is out of reach. The command does not connect to such an address.
 pub(super) fn out_of_reach(url: &Url, addresses: &[SocketAddr], reach: Reach) -> Option<IpAddr> {
-    // Loopback by its own name or as a literal is checked with the URL.
+    // Literals and `localhost` are checked together with the URL.
     let is_literal = !matches!(url.host(), Some(Host::Domain(name)) if name != "localhost");
     if reach == Reach::Any || is_literal {
         return None;
@@ -130,8 +130,8 @@ async fn connect(addresses: &[SocketAddr]) -> Cause {
     cause
 }
 
-/// Connects once more, to these addresses alone, and reads the reason from the error. If TLS works this time, an empty
-/// request goes to the host's root.
+/// Connects once more, only to these addresses, and reads the reason from the error. If TLS works this time, an empty
+/// request is sent to the host's root.
 async fn tls_fault(url: &Url, addresses: &[SocketAddr]) -> TlsFault {
     let root = url.join("/").unwrap_or_else(|_| url.clone());
     let builder = reqwest::Client::builder()
@@ -177,7 +177,7 @@ impl TlsFault {
 
 #[expect(
     clippy::disallowed_methods,
-    reason = "a look-up or a trial connection, which carries nothing that could be lost"
+    reason = "it bounds a look-up or a trial connection, which carries nothing that could be lost"
 )]
 async fn within<T>(work: impl Future<Output = T>) -> Option<T> {
     tokio::time::timeout(TIMEOUT, work).await.ok()

@@ -1,4 +1,4 @@
-//! Judges what an authorization server offers, and how tokenkeeper would use it. Pure.
+//! Judges the offers of an authorization server, and how tokenkeeper would use them. Pure.
 
 use std::collections::BTreeSet;
 

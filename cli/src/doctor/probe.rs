@@ -46,7 +46,7 @@ pub(super) fn judge(looked: Looked<Probe>, has_metadata: bool, unused_proxy: Opt
         }
     }
     if has_metadata {
-        // A login goes by the metadata alone, if there is no challenge.
+        // Without a challenge, a login uses the metadata only, so these problems become notes.
         soften(&mut findings);
     }
     Step::new("probe", "The MCP server, asked without a token", looked.sent, findings)
@@ -175,7 +175,7 @@ fn of_challenges(answer: &Received, challenges: &[Challenge]) -> Vec<Finding> {
     findings
 }
 
-/// The challenge as it was read. A `token68` may be as secret as a password, and the query of a URL too.
+/// The challenge as it was read. A `token68` and the query of a URL are left out, because they may be secrets.
 fn words(challenge: &Challenge) -> String {
     let metadata = challenge.resource_metadata().map(shown_url);
     let parameters = [
@@ -193,7 +193,7 @@ fn words(challenge: &Challenge) -> String {
     parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" ")
 }
 
-/// The finding for clocks that differ. Certificates and the ends of client secrets depend on this machine's clock.
+/// The finding for clocks that differ. The checks of certificates and of the expiry of client secrets use this machine's clock.
 fn of_clocks(date: &str, now: WallTime) -> Option<Finding> {
     const TOLERANCE: Duration = Duration::from_secs(5 * 60);
     let theirs = when::read_mail(date)?;

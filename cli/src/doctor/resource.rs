@@ -40,7 +40,7 @@ pub(super) fn judge(resource: &ResourceUri, walked: &mut Walked, unused_proxy: O
     }
     if let Some(looked) = well_known {
         let mut found = of_look(resource, &looked, false, has_server, unused_proxy);
-        // The challenge has decided, so these places show only what could be mended.
+        // A login uses the document that the challenge names, so problems at the well-known places prevent nothing.
         if is_named {
             soften(&mut found);
         }
@@ -69,7 +69,7 @@ fn of_look(
     }
     let mut findings = [joined(transfers), findings].concat();
     match looked.result.as_ref().err() {
-        // A login ends where there is no server to sign in at.
+        // The document was read, but a login needs an authorization server in it. These problems stay problems.
         None if looked.result.as_ref().is_ok_and(|found| found.authorization_servers.is_empty()) => {}
         None => soften(&mut findings),
         Some(DiscoveryError::NotFound { .. }) => findings.push(unpublished(has_server)),
@@ -148,7 +148,7 @@ fn of_document(resource: &ResourceUri, object: &Map<String, Value>, url: &str) -
     findings
 }
 
-/// Whether the document is about the server that was asked.
+/// The finding about whether the document describes the server that was asked.
 fn names_resource(resource: &ResourceUri, named: Option<&Value>, url: &str) -> Finding {
     let Some(named) = named.and_then(Value::as_str).filter(|named| !named.is_empty()) else {
         let finding = Finding::problem("unreadable-metadata", Party::Resource, "the document names no resource");

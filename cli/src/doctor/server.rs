@@ -26,7 +26,7 @@ pub(super) const ENDPOINTS: [&str; 6] = [
     "device_authorization_endpoint",
 ];
 
-/// The description of an authorization server, also of one that a login would not use.
+/// The description of an authorization server, even of one that a login would not use.
 #[derive(Debug)]
 pub(super) struct Described {
     /// The members of its document, or the endpoints that the revision of 2025-03-26 assumes.
@@ -61,7 +61,7 @@ impl Described {
     }
 }
 
-/// The step of one authorization server, and its description as far as it could be read.
+/// The step of one authorization server, and its description if it could be read.
 pub(super) fn judge(server: WalkedServer, reach: Reach, unused_proxy: Option<&str>) -> (Step, Option<Described>) {
     let WalkedServer { by, looked } = &server;
     let listed = server.listed();
@@ -123,7 +123,7 @@ fn unsafe_issuer(issuer: &str, reach: Reach) -> Finding {
         .advice("report it to the operator of the MCP server, who lists this issuer; nothing was sent there")
 }
 
-/// The reason for which nothing is sent to `url`.
+/// The reason why no request is sent to `url`, if there is one.
 pub(super) fn why_unsafe(url: &str, reach: Reach) -> Option<String> {
     let Ok(parsed) = Url::parse(url) else { return Some("it is no absolute URL".to_owned()) };
     match reach.permits(&parsed) {
@@ -158,7 +158,7 @@ fn of_document(listed: Option<&str>, document: &Described, reach: Reach) -> Vec<
     findings
 }
 
-/// Whether the document belongs to the issuer that was asked.
+/// The finding about whether the document belongs to the issuer that was asked.
 fn names_issuer(listed: Option<&str>, documented: Option<&str>) -> Finding {
     const ADVICE: &str = "report it to the operators: the MCP server must list the issuer exactly as the authorization server \
                           names itself; such a document must not be used";
@@ -168,7 +168,8 @@ fn names_issuer(listed: Option<&str>, documented: Option<&str>) -> Finding {
         return finding.rule(MEMBERS).advice("report it to the operator; the member issuer is required");
     };
     match listed {
-        // Discovery compares the origin, in both of its spellings. A person vouches for the document.
+        // No issuer was listed. Discovery compares the document's issuer with the origin, with and without a slash at its end.
+        // A person who names the document vouches for its issuer.
         None => Finding::fine("issuer", format!("names the issuer {}", shown_url(documented))).rule(ISSUER),
         Some(listed) if listed == documented => {
             Finding::fine("issuer", format!("names the issuer {}, which was asked for", shown_url(documented)))

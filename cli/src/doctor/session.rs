@@ -1,4 +1,4 @@
-//! The session that is stored here for the server, as far as it depends on the server.
+//! The stored session with the server, and the findings about it that depend on the server.
 
 use tokenkeeper::ServerIdentity;
 use tokenkeeper::engine::values::{Moment, WallTime};
@@ -25,7 +25,7 @@ struct StoredClient {
 }
 
 impl Stored {
-    /// The issuer that it is bound to.
+    /// The issuer that the session is bound to.
     pub(super) fn issuer(&self) -> Option<&str> {
         self.issuer.as_deref()
     }

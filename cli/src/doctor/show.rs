@@ -109,9 +109,9 @@ fn findings_of(steps: &[Step]) -> impl Iterator<Item = &Finding> {
 /// The outcome of an examination.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Outcome {
-    /// Nothing that was seen prevents a login.
+    /// No finding prevents a login.
     LoginPossible,
-    /// A party has to remedy something. The text names the parties.
+    /// A party has to resolve a problem. The text names the parties.
     Prevented(String),
     /// Trying again may help. The text names the parties.
     Unavailable(String),

@@ -1,4 +1,4 @@
-//! Judges requests that brought no answer, and answers that show a server's trouble. Pure.
+//! Judges requests without an answer, and answers that show a server's trouble. Pure.
 
 use http::StatusCode;
 use tokenkeeper::engine::law::profile::NotSent;

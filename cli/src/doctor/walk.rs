@@ -1,5 +1,5 @@
-//! The walk from the first request to the metadata of the authorization servers. Each request goes through
-//! [`Discovery`], so that it is the one that a login sends.
+//! The walk from the first request to the metadata of the authorization servers. Each request is made by [`Discovery`], so
+//! it is the same request that a login sends.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use super::environment::Environment;
 use super::network::{self, Cause};
 use super::recorder::{Recorder, Seen, Sent};
 
-/// The maximum number of authorization servers that are looked at. It is the limit of discovery.
+/// The maximum number of authorization servers that are examined. It is the limit of discovery.
 const MAX_SERVERS: usize = 4;
 
 /// The longest answer of a trial request at a token endpoint, and its time-out.
@@ -37,11 +37,11 @@ pub(super) struct Walked {
     pub(super) probe: Looked<Probe>,
     /// The metadata that the challenge names.
     pub(super) named: Option<Looked<Arc<ProtectedResource>>>,
-    /// The metadata at the well-known places. It is looked for if the challenge names none, or none that works.
+    /// The metadata at the well-known places. They are tried if the challenge names no metadata, or none that can be used.
     pub(super) well_known: Option<Looked<Arc<ProtectedResource>>>,
     /// All issuers that the resource lists.
     pub(super) listed: Vec<String>,
-    /// The authorization servers that were looked at.
+    /// The authorization servers that were examined.
     pub(super) servers: Vec<WalkedServer>,
 }
 
@@ -57,7 +57,7 @@ pub(super) struct WalkedServer {
 pub(super) enum NamedBy {
     /// The MCP server lists this issuer.
     Resource(String),
-    /// None. The MCP server publishes no metadata, as servers of 2025-03-26 do, and its own origin is taken.
+    /// No metadata names a server. The MCP server publishes none, like servers of 2025-03-26, so its own origin is used.
     Origin,
     /// The person names the URL of the metadata.
     Person,
@@ -78,7 +78,7 @@ impl WalkedServer {
     }
 }
 
-/// Walks on one recording client.
+/// Makes the requests through one recording client.
 #[derive(Debug)]
 pub(super) struct Walker {
     recorder: Arc<Recorder>,
@@ -96,9 +96,9 @@ impl Walker {
         Discovery::new(Arc::clone(&self.recorder) as Arc<dyn HttpClient>, Arc::clone(&self.clock))
     }
 
-    /// Walks as far as there is something to look at, also past what would end a login. `metadata_url` is the place of the
-    /// authorization server's metadata, if the person names it. That of the MCP server is not looked for then. `bound` is the
-    /// issuer of a stored session, which is looked at wherever it is listed.
+    /// Examines everything that can be reached, even after a problem that would end a login. `metadata_url` is the URL of the
+    /// authorization server's metadata, if the person names it. The metadata of the MCP server is then not requested. `bound`
+    /// is the issuer of a stored session, which is examined at any position of the list.
     ///
     /// # Errors
     ///
@@ -152,11 +152,12 @@ impl Walker {
         servers
     }
 
-    /// The authorization server of a resource whose metadata is absent, which `discovery` remembers, or is not looked for.
+    /// Examines the authorization server of a resource without metadata. `discovery` remembers the absence, or the metadata was
+    /// not requested.
     async fn unlisted(&self, discovery: &Discovery, resource: &ResourceUri, by: NamedBy) -> Vec<WalkedServer> {
         let found = discovery.authorization_server(resource, None, None, Freshness::Cached);
         let looked = self.look(Reach::Any, found).await;
-        // Only an absence leads to the origin. Nothing was sent after another failure.
+        // Discovery tries the origin only if the metadata is absent. After another failure it sends nothing.
         if looked.sent.is_empty() {
             return Vec::new();
         }
@@ -173,7 +174,7 @@ impl Walker {
         Looked { result, sent, cause }
     }
 
-    /// Sends a request without a grant, a client or a secret to a token endpoint. It obtains nothing.
+    /// Sends a request without a grant, a client or a secret to a token endpoint, which gets no token.
     pub(super) async fn try_token_endpoint(&self, endpoint: &str, reach: Reach) -> Option<Looked<()>> {
         let mut request = Request::new(Body::new(""));
         *request.method_mut() = Method::POST;
@@ -191,7 +192,7 @@ impl Walker {
     }
 }
 
-/// The issuers that a resource lists. A document that a login would not use is read all the same.
+/// The issuers that a resource lists, even in a document that a login would not use.
 fn issuers(looked: &Looked<Arc<ProtectedResource>>) -> Option<Vec<String>> {
     if let Ok(published) = &looked.result {
         return Some(published.authorization_servers.clone());

@@ -16,18 +16,18 @@ use super::report;
 use crate::failure::Failure;
 use crate::home::Interruptions;
 
-/// How long the end of a login that was interrupted is waited for. A code that is being presented may take so long.
+/// The maximum wait for the end of an interrupted login. The redemption of a code may take this long.
 const CANCELLING: Duration = Duration::from_secs(90);
 
 /// The question to a person who signed in as another user.
 const REPLACES: &str = "another user signed in than before: sign in again, and replace the session?";
 
-/// Why a login ended without a session.
+/// The reason why a login ended without a session.
 #[derive(Debug)]
 pub(super) enum Stop {
     /// No authorization server was found.
     Discovery(DiscoveryError),
-    /// It did not succeed, or was cancelled.
+    /// The login did not succeed, or was cancelled.
     Login(InteractionError),
     /// Standard input ended, and the answer could only be pasted.
     InputEnded,
@@ -104,7 +104,7 @@ impl<'a, W: Write> Asking<'a, W> {
         Self { session, door, news, json, out, shown: None }
     }
 
-    /// Makes the first of these requests, of different ways, that the server supports.
+    /// Tries these requests, which ask in different ways, until the server supports one.
     pub(super) async fn by_any_of(mut self, requests: Vec<LogIn>) -> Result<LoggedIn, Stop> {
         let mut left = requests.len();
         for request in requests {
@@ -122,7 +122,7 @@ impl<'a, W: Write> Asking<'a, W> {
         Err(Stop::Login(SignInError::new(LoginReason::MethodUnsupported).into()))
     }
 
-    /// Whether the person at the terminal wants another user in the place of the one who is signed in.
+    /// Asks the person at the terminal whether another user may replace the one who is signed in.
     async fn may_replace(&self) -> bool {
         io::stderr().is_terminal() && self.door.confirms(REPLACES).await
     }
@@ -147,7 +147,7 @@ impl<'a, W: Write> Asking<'a, W> {
         let cancelled = || Err(Stop::Login(SignInError::new(LoginReason::Cancelled).into()));
         tokio::select! {
             biased;
-            // A code that is being presented is not called back.
+            // If a code is being redeemed, the redemption is not cancelled.
             done = &mut login => done.map_err(Stop::Login),
             is_signed_in = cancel(session) => if is_signed_in { Ok(LoggedIn::Here) } else { cancelled() },
             () = interruptions.next() => cancelled(),
@@ -155,7 +155,7 @@ impl<'a, W: Write> Asking<'a, W> {
     }
 }
 
-/// Takes a note of the login's news, and tells a program of it.
+/// Notes the login's news, and reports it to a program that reads the events.
 fn note(news: News, json: bool, shown: &mut Option<Prompt>, out: &mut impl Write) -> Result<(), Stop> {
     match news {
         News::Asked(prompt) => {
@@ -170,7 +170,7 @@ fn note(news: News, json: bool, shown: &mut Option<Prompt>, out: &mut impl Write
     }
 }
 
-/// Cancels the login, and returns whether it had succeeded by then.
+/// Cancels the login, and returns whether it succeeded before the cancellation.
 async fn cancel(session: &AuthSession) -> bool {
     matches!(session.cancel_login(CANCELLING).await, Ok(LoginProgress::SignedIn))
 }

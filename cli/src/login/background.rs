@@ -1,4 +1,4 @@
-//! A login beside the work of another command, whose standard input and output are not the person's.
+//! A login during the work of another command, whose standard input and output do not belong to the person.
 
 use std::env;
 
@@ -17,20 +17,20 @@ pub(crate) struct BackgroundLogin {
 
 impl BackgroundLogin {
     pub(crate) fn of_process() -> Self {
-        // No line of standard input is the person's.
+        // Standard input does not belong to the person.
         Self { place: Surroundings { takes_lines: false, ..Surroundings::of_process() } }
     }
 
-    /// Signs a person in, or joins the login that is under way in any process. `shown` gets each request that the person is
-    /// shown, and a browser is opened only if `opens_browser`.
+    /// Signs a person in, or joins the login that is under way in any process. `shown` is called with each request that is
+    /// shown to the person. A browser is opened only if `opens_browser`.
     ///
     /// # Errors
     ///
-    /// The reason for which no session was stored.
+    /// The reason why no session was stored.
     ///
     /// # Cancellation
     ///
-    /// Dropping the future leaves the login open, and other processes go on with it.
+    /// If the future is dropped, the login stays open, and other processes may continue it.
     pub(crate) async fn sign_in(
         &self,
         session: &AuthSession,
@@ -47,7 +47,7 @@ impl BackgroundLogin {
     }
 }
 
-/// A door whose requests another part of the command sees.
+/// A door that also reports its requests to another part of the command.
 struct ObservedDoor<'a> {
     door: Door,
     shown: &'a (dyn Fn(&Prompt) + Send + Sync),

@@ -1,4 +1,4 @@
-//! The commands that may open a page in the person's browser, and their start without a shell.
+//! The commands that open a page in the person's browser. They are started without a shell.
 
 use std::io::{self, Write};
 use std::process::{Command, Stdio};
@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use tokenkeeper::ResourceUri;
 
-/// A command that fails within this time has opened no page. A browser that was open for longer may end as it likes.
+/// A command that fails within this time has opened no page. The exit status of a browser that ran longer does not matter.
 const MOMENT: Duration = Duration::from_secs(5);
 
 /// The place of the address in the words of a command.
@@ -15,10 +15,10 @@ const PLACE: &str = "%s";
 /// Characters that shells act on. Some openers are shell scripts, and no authorization page needs these characters.
 const ACTIVE: &[char] = &['"', '\'', '`', '$', '\\', '<', '>', '|', ';', '(', ')', '{', '}', '*'];
 
-/// Commands that open a page, the first of which that works counts.
+/// Commands that open a page. They are tried in order, until one works.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Browser {
-    /// The words of each command. None is empty.
+    /// The words of each command. No command is empty.
     commands: Vec<Vec<String>>,
 }
 
@@ -29,7 +29,7 @@ impl Browser {
         Ok(Self { commands: vec![words] })
     }
 
-    /// The commands of `$BROWSER`, separated by colons. `None` if there is none that can be read.
+    /// The commands of `$BROWSER`, separated by colons. `None` if no command can be read.
     pub(super) fn listed(variable: &str) -> Option<Self> {
         let commands: Vec<_> = variable.split(':').filter_map(words).collect();
         (!commands.is_empty()).then_some(Self { commands })
@@ -46,7 +46,7 @@ impl Browser {
         Self { commands: commands.iter().map(owned).collect() }
     }
 
-    /// Opens `url` on a thread of its own, so that the command never waits for a browser. A browser outlives the command.
+    /// Opens `url` on a separate thread, so that the command never waits for a browser. The browser outlives the command.
     /// If no command works, a note asks the person to open the page.
     #[expect(clippy::disallowed_methods, reason = "it waits for a browser, and no request depends on it")]
     pub(super) fn open(&self, url: &str) {
@@ -69,17 +69,17 @@ impl Browser {
 /// Whether `url` may be handed to a program. It is `https`, or `http` on loopback, and harmless to scripts.
 fn may_be_opened(url: &str) -> bool {
     let is_web = ResourceUri::parse(url).is_ok_and(|parsed| parsed.is_https() || parsed.is_loopback());
-    // The program gets this text, and not the parsed one.
+    // The program gets this text, not the parsed URL, so the text itself is checked as well.
     let is_exact = url.starts_with("https://") || url.starts_with("http://");
     is_web && is_exact && url.bytes().all(|byte| byte.is_ascii_graphic()) && !url.contains(ACTIVE)
 }
 
-/// The words of a command, by the rules of shells for quotes. Nothing else has a meaning.
+/// The words of a command, split by the quoting rules of shells. No other syntax of shells has a meaning.
 fn words(command: &str) -> Option<Vec<String>> {
     shlex::split(command).filter(|words| words.first().is_some_and(|program| !program.is_empty()))
 }
 
-/// The words with the address in its place, or at the end.
+/// The words with the address in place of `%s`, or at the end.
 fn with_url(words: &[String], url: &str) -> Vec<String> {
     let (program, arguments) = words.split_at(1);
     let mut words = program.to_vec();
@@ -91,12 +91,12 @@ fn with_url(words: &[String], url: &str) -> Vec<String> {
 }
 
 /// Runs a command, and waits for its end. Returns false if it cannot be run, or fails at once.
-#[expect(clippy::disallowed_methods, reason = "the age of a browser, which a suspend does not matter to")]
+#[expect(clippy::disallowed_methods, reason = "the age of a browser, for which a suspend does not matter")]
 fn opens(words: &[String]) -> bool {
     let Some((program, arguments)) = words.split_first() else { return false };
     let mut command = Command::new(program);
     command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-    // Ctrl-C in the terminal ends the command and not the browser.
+    // In its own process group, the browser is not ended by Ctrl-C in the terminal.
     #[cfg(unix)]
     std::os::unix::process::CommandExt::process_group(&mut command, 0);
     let begun = Instant::now();
@@ -132,10 +132,10 @@ mod tests {
             ("'a", &[]),
             (":: :''", &[]),
             ("", &[]),
-            // Nothing is a shell's.
+            // The syntax of shells has no meaning.
             ("firefox ;rm -rf ~", &[&["firefox", ";rm", "-rf", "~", URL]]),
             ("firefox $(id) `id` && x | y > z", &[&["firefox", "$(id)", "`id`", "&&", "x", "|", "y", ">", "z", URL]]),
-            // The program itself is never the address.
+            // The name of the program is never replaced by the address.
             ("%s", &[&["%s", URL]]),
         ];
         for (variable, expected) in cases {

@@ -1,4 +1,4 @@
-//! The client with which a login is made, as the arguments name it.
+//! The client of a login, as the arguments name it.
 
 use std::fmt;
 use std::fs::File;
@@ -18,7 +18,7 @@ use crate::paint::harmless;
 /// The longest secret, in bytes.
 const LONGEST: u64 = 16 * 1024;
 
-/// The redirect addresses that a metadata document is taken to list. By its IP literal each stands for all ports.
+/// The redirect addresses that a metadata document is assumed to list. An address with an IP literal stands for all ports.
 const DOCUMENT_REDIRECTS: [&str; 2] = ["http://127.0.0.1/callback", "http://[::1]/callback"];
 
 /// The options that name a client. Without one, the command registers itself.
@@ -95,14 +95,14 @@ impl ClientArguments {
 }
 
 impl Named {
-    /// Whether the server must be known before the login begins. A client belongs to one issuer, and no other one ever sees
+    /// Whether the server must be known before the login begins. A client belongs to one issuer, and no other issuer ever gets
     /// its secret.
     pub(super) fn asks_server(&self) -> bool {
         matches!(self, Self::Registered { .. })
     }
 
-    /// The clients of the login. `server` is the authorization server, if it was asked for, and `bound` the issuer and the
-    /// client of the present session.
+    /// The clients of the login. `server` is the authorization server, if it was discovered, and `bound` is the binding of the
+    /// present session, with its issuer and client.
     pub(super) fn clients(
         self,
         server: Option<&AuthorizationServer>,
@@ -138,14 +138,14 @@ impl Named {
     }
 }
 
-/// The client at `server`, which alone sees its secret.
+/// The client at `server`. No other server gets its secret.
 fn registered(
     id: String,
     credential: Credential,
     server: &AuthorizationServer,
     bound: Option<&Binding>,
 ) -> Result<Client, Failure> {
-    // A resource that names another server than before must not get the client's secret to it (law 23).
+    // If the resource names another server than before, that server must not get the client's secret (law 23).
     if let Some(bound) = bound.filter(|bound| bound.client.id == id && bound.issuer.0 != server.issuer) {
         return Err(Failure::Refused(format!(
             "this client belongs to {}, and the server names {} now: give the client that is registered there",
@@ -161,8 +161,8 @@ fn registered(
     }
 }
 
-/// The client that authenticates by a method that the server offers. Without a list it offers `client_secret_basic` (RFC 8414
-/// section 2).
+/// The client with an authentication method that the server offers. A server without a list of methods offers
+/// `client_secret_basic` (RFC 8414 section 2).
 fn with_secret(id: String, secret: &str, methods: Option<&[String]>) -> Result<Client, Failure> {
     let offers = |method: &str| methods.is_some_and(|methods| methods.iter().any(|offered| offered == method));
     if methods.is_none() || offers("client_secret_basic") {
@@ -177,7 +177,7 @@ fn with_secret(id: String, secret: &str, methods: Option<&[String]>) -> Result<C
     }
 }
 
-/// The private key in a file.
+/// Reads the private key in a file, or on standard input for `-`.
 fn key(path: &PathBuf) -> Result<ClientKey, Failure> {
     let unusable = |why: &str| Failure::Usage(format!("the client's key in {}: {why}", path.display()));
     // A buffer that grows leaves copies of the key behind.
@@ -194,7 +194,7 @@ fn key(path: &PathBuf) -> Result<ClientKey, Failure> {
     key.map_err(|error| unusable(&error.to_string()))
 }
 
-/// The secret in a file without the end of its line, or of the next line of standard input for `-`.
+/// Reads the secret in a file, without the line end, or on the next line of standard input for `-`.
 fn secret(path: &PathBuf) -> Result<Zeroizing<String>, Failure> {
     // A buffer that grows leaves copies of the secret behind.
     let mut text = Zeroizing::new(String::with_capacity(LONGEST as usize + 1));

@@ -1,4 +1,4 @@
-//! The person at the terminal, whom a login is shown to.
+//! The way to the person at the terminal, to whom a login is shown.
 
 use std::future::pending;
 use std::io::{self, BufRead, Read, Write};
@@ -23,7 +23,7 @@ const LONGEST: u64 = 64 * 1024;
 pub(super) enum News {
     /// The person is asked.
     Asked(Box<Prompt>),
-    /// Standard input has ended, so that nothing will be pasted.
+    /// Standard input has ended, so no answer will be pasted.
     InputEnded,
 }
 
@@ -33,7 +33,7 @@ pub(super) struct Door {
     browser: Option<Browser>,
     /// The lines of standard input, if they are read.
     lines: Option<Lines>,
-    /// Whether the person is at another machine.
+    /// Whether the person uses another machine (over SSH).
     is_remote: bool,
     news: UnboundedSender<News>,
 }
@@ -49,7 +49,7 @@ impl Door {
         (Self { browser, lines, is_remote, news }, receiver)
     }
 
-    /// Asks a question that is answered by `y` or `yes`. Without a terminal the answer is no.
+    /// Asks a question, and returns whether the answer is `y` or `yes`. If no lines are read, the answer is no.
     pub(super) async fn confirms(&self, question: &str) -> bool {
         let Some(lines) = &self.lines else { return false };
         let _ = writeln!(io::stderr(), "{question} [y/N]");
@@ -75,7 +75,7 @@ impl Interaction for Door {
         }
         let _ = io::stderr().write_all(text.as_bytes());
         let _ = writeln!(io::stderr(), "note: {}", Step::Asking);
-        // The receiver lives as long as the command waits.
+        // Sending cannot fail while the command waits, because it holds the receiver.
         let _ = self.news.send(News::Asked(Box::new(prompt.clone())));
         if let (OfferedPrompt::Browser { url }, Some(browser), true) = (&prompt.prompt, &self.browser, prompt.is_first)
         {
@@ -97,7 +97,7 @@ impl Interaction for Door {
     }
 
     fn progress(&self, step: Step) {
-        // It comes before the request. `show` notes it afterwards.
+        // This step comes before the request is shown. `show` writes the note.
         if step == Step::Asking {
             return;
         }
@@ -105,7 +105,7 @@ impl Interaction for Door {
     }
 }
 
-/// The request in words. A server's text cannot act on the terminal.
+/// The request in words. Characters of a server's text that act on a terminal are removed.
 fn words(prompt: &Prompt) -> String {
     let (identity, end) = (report::name(&prompt.identity), when::stamp(prompt.expires));
     match &prompt.prompt {
@@ -127,7 +127,7 @@ fn words(prompt: &Prompt) -> String {
     }
 }
 
-/// The port at which the answer is awaited. `None` if the address does not show it, because the request was pushed (RFC
+/// The port at which the answer is awaited. `None` if the address does not contain it, because the request was pushed (RFC
 /// 9126).
 fn callback_port(prompt: &Prompt) -> Option<u16> {
     let OfferedPrompt::Browser { url } = &prompt.prompt else { return None };
@@ -136,8 +136,7 @@ fn callback_port(prompt: &Prompt) -> Option<u16> {
     Url::parse(&redirect).ok()?.port()
 }
 
-/// The lines of standard input, read by a thread from the first request on. Dropping them leaves the thread, which ends with
-/// the process.
+/// The lines of standard input. A thread reads them from the first call of `next` on. The thread ends with the process.
 #[derive(Debug)]
 pub(super) struct Lines {
     begun: Once,
@@ -151,8 +150,11 @@ impl Lines {
         Self { begun: Once::new(), sender, receiver: Mutex::new(receiver) }
     }
 
-    /// The next line; `None` at the end.
-    #[expect(clippy::disallowed_methods, reason = "a thread, because the runtime would wait for a read at its end")]
+    /// The next line, or `None` at the end.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a thread, because the tokio runtime would wait for a read when it ends"
+    )]
     async fn next(&self) -> Option<String> {
         self.begun.call_once(|| {
             let sender = self.sender.clone();

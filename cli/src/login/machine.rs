@@ -29,10 +29,10 @@ use crate::remedy::Remedy;
 use crate::standing::Standing;
 use crate::who::IDP;
 
-/// How long the first token is waited for.
+/// The default wait for the first token.
 const TIMEOUT: Duration = Duration::from_secs(45);
 
-/// The options that say something to an authorization server. A command asks none.
+/// The options that concern an authorization server. With `--exec` there is none.
 const NOT_FOR_COMMANDS: [&str; 5] = ["scopes", "client_id", "client_secret_file", "client_key", "metadata_url"];
 
 /// The options that obtain tokens without a person. At most one is given.
@@ -96,7 +96,7 @@ impl MachineArguments {
                 let told = "it is no regular file, which could be read again for each request";
                 return Err(Failure::Usage(format!("--jwt-bearer: {}: {told}", path.display())));
             }
-            // Other processes read it from other folders.
+            // Other processes read the file too, and may have another working directory.
             let grant = MachineGrant::jwt_bearer(SubjectToken::file(std::path::absolute(path)?));
             return Ok(client.into_iter().fold(grant, MachineGrant::client));
         }
@@ -108,7 +108,8 @@ impl MachineArguments {
     }
 }
 
-/// The program of a command. A path with a folder holds from any folder, and a name is looked up in the `PATH`.
+/// The program of a command. A path with a folder is made absolute, so that it is valid in any working directory. A name is
+/// looked up in `PATH`.
 fn absolute(program: &str) -> Result<String, Failure> {
     if !program.contains(std::path::MAIN_SEPARATOR) {
         return Ok(program.to_owned());
@@ -126,7 +127,7 @@ struct Opening<'a> {
     providers: &'a Providers,
 }
 
-/// A failure, with its word for programs.
+/// A failure, with the reason word for programs.
 struct Stop(&'static str, Failure);
 
 impl From<Failure> for Stop {
@@ -201,7 +202,7 @@ impl Opening<'_> {
             (None, None)
         };
         let grant = arguments.machine.grant(sign_on.clone(), client)?.scopes(arguments.scopes().iter());
-        // The server that was judged is the only one that gets the client's credentials.
+        // The grant names the issuer that was checked, so that no other server gets the client's credentials.
         let grant = issuer.into_iter().fold(grant, MachineGrant::issuer);
         let grant = arguments.audience.iter().fold(grant, |grant, audience| grant.parameter("audience", audience));
         // A session whose tokens are bound to a key stays bound.
@@ -233,12 +234,12 @@ impl Opening<'_> {
         Ok(LoggedIn::Here)
     }
 
-    /// Whether the session of `record`, which needs no login, is left as it is. Otherwise the login replaces it.
+    /// Whether the session of `record`, which needs no login, stays unchanged. Otherwise the login replaces it.
     ///
     /// # Errors
     ///
-    /// [`Failure::Refused`] if it is another session than the one that is asked for, or belongs to a person, because a grant that
-    /// obtains nothing would have destroyed it.
+    /// [`Failure::Refused`] if the session is not the one that the arguments describe, or belongs to a person. Replacing it by
+    /// a grant that obtains no token would destroy it.
     fn is_kept(&self, record: &Record) -> Result<bool, Stop> {
         let Self { arguments, identity, .. } = self;
         let Some(stored) = record.grant() else { return Ok(false) };
@@ -248,7 +249,7 @@ impl Opening<'_> {
             ))
             .into());
         };
-        // A session that never obtained a token is not worth keeping. Its login had failed, or was killed.
+        // A session that never obtained a token is replaced. Its login failed or was killed.
         if arguments.again || stored.access.is_none() {
             return Ok(false);
         }
@@ -279,9 +280,9 @@ impl Opening<'_> {
         Err(Stop(Reason::SignOnRequired.as_str(), Failure::LoginRequired(told)))
     }
 
-    /// Obtains the first token. A session without a record is stored with it, so that a grant that obtains none leaves nothing.
-    /// The key of bound tokens needs a record before, and a record that is there is replaced (`installs`). One that has no token
-    /// is replaced by the next login.
+    /// Obtains the first token. A session without a record is stored together with its token, so that a grant that obtains no
+    /// token stores nothing. With `installs` the grant is stored before, because the key of bound tokens needs a record, or an
+    /// existing record is replaced. If no token is obtained, the next login replaces the record.
     async fn obtain(
         &self,
         keeper: &Keeper,
@@ -300,8 +301,8 @@ impl Opening<'_> {
         Err(Stop(reason.as_str(), Failure::no_token(error, &keeper.store).with(hint)))
     }
 
-    /// Stores the grant of the session again that a login without success has replaced, and adds to its failure what came of it.
-    /// The session's next token is obtained when it is needed.
+    /// After a login that failed, stores the grant again that the login had replaced, and adds the result to the failure. The
+    /// session's next token is obtained when it is needed.
     async fn put_back(
         &self,
         keeper: &Keeper,

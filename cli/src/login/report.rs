@@ -33,11 +33,11 @@ pub(super) fn asked(out: &mut impl Write, prompt: &Prompt) -> io::Result<()> {
         "expires_at": when::stamp(prompt.expires),
     });
     print_json(out, &object)?;
-    // A program reads this line while the command waits.
+    // A program must get this line while the command still waits.
     out.flush()
 }
 
-/// Prints the reason for which no session was stored, as one line of JSON.
+/// Prints the reason why no session was stored, as one line of JSON.
 pub(super) fn failed(out: &mut impl Write, identity: &ServerIdentity, reason: &str, text: &str) -> io::Result<()> {
     let object = json!({
         "event": "failed",
@@ -80,7 +80,7 @@ impl SignedIn {
         }
     }
 
-    /// Shows the session, as one line of JSON if `json`, with notes for a person beside it.
+    /// Shows the session, as one line of JSON if `json`, and notes for a person.
     pub(super) fn show(
         &self,
         out: &mut impl Write,
@@ -161,7 +161,7 @@ impl SignedIn {
     }
 }
 
-/// The server and the account in full, as the person who signs in has named them. Only secrets of the URL are left out.
+/// The full names of the server and the account, as the person who signs in has given them, without secrets in the URL.
 pub(super) fn name(identity: &ServerIdentity) -> String {
     let server = identity.resource().map_or_else(|| identity.to_string(), ToString::to_string);
     match identity.account() {

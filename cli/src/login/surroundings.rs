@@ -1,4 +1,4 @@
-//! The surroundings of the command, from which it chooses how to ask a person.
+//! The surroundings of the command, which decide how it asks a person.
 
 use std::env;
 use std::io::{self, IsTerminal};
@@ -9,24 +9,24 @@ use tokenkeeper::Way;
 /// The place in which the command runs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Surroundings {
-    /// Whether the person is at another machine.
+    /// Whether the person uses another machine (over SSH).
     pub(super) is_remote: bool,
-    /// Whether this is a container, whose loopback no browser of the person reaches.
+    /// Whether this is a container. The person's browser cannot reach its loopback.
     pub(super) is_container: bool,
     /// Whether there is a screen for windows.
     pub(super) has_screen: bool,
     /// Whether the environment names a browser.
     pub(super) names_browser: bool,
-    /// Whether lines can be typed here.
+    /// Whether the person can type lines here.
     pub(super) takes_lines: bool,
 }
 
 /// The way that the person asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Wanted {
-    /// The best one here.
+    /// The best way in these surroundings.
     Best,
-    /// A page that this browser or none opens, or an answer at this port.
+    /// A page. The arguments name a browser or forbid one, or name the port for the answer.
     Page,
     Paste,
     Device,
@@ -52,14 +52,14 @@ impl Surroundings {
         self.names_browser || self.has_screen && !self.is_remote
     }
 
-    /// Whether the way depends on the server, as it offers codes for other devices or not.
+    /// Whether the way depends on whether the server offers codes for other devices.
     pub(super) fn asks_server(self, wanted: Wanted) -> bool {
         wanted == Wanted::Best && !self.has_browser()
     }
 
     /// The ways to try, one after another until a person is asked.
     pub(super) fn ways(self, wanted: Wanted, offers_devices: bool) -> Vec<Way> {
-        // The answer cannot arrive by itself in a container. Over SSH a port can be forwarded.
+        // In a container the answer cannot arrive by itself. Over SSH, the person can forward a port.
         let by_hand = self.is_container && !self.is_remote && self.takes_lines;
         match wanted {
             Wanted::Device => vec![Way::Device],
@@ -74,8 +74,8 @@ impl Surroundings {
     }
 }
 
-/// Whether standard input is a terminal whose lines this process may read. The system stops a process in the background that
-/// reads from its terminal.
+/// Whether standard input is a terminal from which this process may read. The system stops a background process that reads from
+/// its terminal.
 fn is_in_foreground() -> bool {
     let stdin = io::stdin();
     #[cfg(unix)]

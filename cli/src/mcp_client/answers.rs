@@ -17,16 +17,16 @@ use crate::wire::http::{AnswerEvents, BodyFailure, McpRequest, SendRecord};
 use crate::wire::message::McpMessage;
 use crate::wire::unanswered::Unanswered;
 
-/// How long the end of a stream is waited for after the answer, so that its connection can be used again.
+/// The maximum wait for the end of a stream after the answer, so that its connection can be used again.
 const DRAIN: Duration = Duration::from_millis(50);
 
-/// How often in a row a stream that broke is asked for in vain.
+/// The maximum number of failed attempts in a row to resume a stream that broke.
 const MAX_FAILURES: u32 = 5;
 
-/// The pause before a stream is resumed, unless the server names one, and the shortest one.
+/// The default pause before a stream is resumed, and the minimum for a pause that the server names.
 const RESUME: (Duration, Duration) = (Duration::from_millis(500), Duration::from_millis(20));
 
-/// An answer to a request. The body of one that came as a stream is the message in it.
+/// An answer to a request. If the answer came as a stream, the body is the message with the result.
 pub(super) struct Answered {
     pub(super) status: u16,
     pub(super) headers: HeaderMap,
@@ -111,15 +111,12 @@ impl McpClient {
                 match message.kind() {
                     MessageKind::Response if is_answer(&message, id) => {
                         let rest = async { while let Ok(Some(_)) = events.next().await {} };
-                        #[expect(
-                            clippy::disallowed_methods,
-                            reason = "it bounds a courtesy to the pool of connections"
-                        )]
+                        #[expect(clippy::disallowed_methods, reason = "it bounds a wait that only saves a connection")]
                         let _ = tokio::time::timeout(DRAIN, rest).await;
                         return Ok(Some(part.to_vec()));
                     }
                     MessageKind::Request => self.reply(&message, open).await,
-                    // Nothing here depends on notifications.
+                    // This client does not use notifications.
                     MessageKind::Response | MessageKind::Notification => {}
                 }
             }
@@ -136,12 +133,12 @@ impl McpClient {
                 .unwrap_or_default(),
         };
         if matches!(open, OpenWire::Session(_)) {
-            // The server notices a missing answer by itself.
+            // A failure is ignored. The server notices a missing answer by itself.
             let _ = self.post(open, answer).await;
         }
     }
 
-    /// Asks for the rest of a stream. `None` if it cannot be had.
+    /// Asks for the rest of a stream. Returns `None` if the stream cannot be resumed.
     #[expect(clippy::disallowed_methods, reason = "pauses between whole requests")]
     async fn resumed(&self, open: &OpenWire, last_id: &[u8], retry: Option<Duration>) -> Option<AnswerEvents> {
         let OpenWire::Session(session) = open else { return None };
@@ -165,7 +162,7 @@ impl McpClient {
     }
 }
 
-/// Whether a message answers the request with this number. An error that names no request does.
+/// Whether a message answers the request with this number. An error that names no request counts as its answer.
 fn is_answer(message: &MessageParts<'_>, id: u64) -> bool {
     let named = message.id.map_or("null", RawValue::get);
     is_same_id(named, &id.to_string()) || named == "null" && message.rpc_error().is_some()

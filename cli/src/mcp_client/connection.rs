@@ -1,4 +1,4 @@
-//! The way from a command's arguments to clients that are open, and to their end.
+//! Opens MCP clients from a command's arguments, and closes them.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -20,7 +20,7 @@ use crate::wire::http::McpWire;
 use crate::wire::options;
 use crate::wire::unanswered::Unanswered;
 
-/// How long the end of the MCP sessions may take.
+/// The time-out for ending the MCP sessions.
 const GOODBYE: Duration = Duration::from_secs(1);
 
 /// The server that is called, and how.
@@ -50,9 +50,9 @@ pub(crate) struct Connection {
     pub(crate) clients: Vec<Arc<McpClient>>,
     token_requests: Arc<TokenRequests>,
     timeout: Duration,
-    /// The way to ask a person. `None` without `--login`.
+    /// The settings of a login. `None` without `--login`.
     login: Option<BackgroundLogin>,
-    /// What helps where the session needs a person.
+    /// The advice for errors that a person has to resolve.
     remedy: Remedy,
 }
 
@@ -114,7 +114,7 @@ impl Connection {
     async fn opened(&self) -> Result<(), RequestFailure> {
         let options = TokenOptions { timeout: self.timeout, ..TokenOptions::default() };
         match self.session.token_with(options).await {
-            // A server that wants no token is used without one.
+            // Without a login, the server is tried without a token.
             Err(error) if error.reason() != Reason::NeverSignedIn => {
                 return Err(Unanswered::Call(Box::new(CallError::Token { error, challenge: None })).into());
             }
@@ -131,7 +131,7 @@ impl Connection {
         self.token_requests.0.load(Ordering::Relaxed)
     }
 
-    /// The failure of the command for this reason. `has_effect` if it may do harm to make the request again.
+    /// The failure of the command for this reason. `has_effect` states whether repeating the request may do harm.
     pub(crate) async fn failure(&self, failure: RequestFailure, has_effect: bool) -> Failure {
         let hinted = [Reason::NeverSignedIn, Reason::SignOnRequired, Reason::SubjectUnavailable];
         let hint = match hinted.into_iter().find(|reason| failure.reason() == reason.as_str()) {
@@ -141,8 +141,8 @@ impl Connection {
         failure.into_failure(&self.keeper.store, &self.remedy, has_effect).with(hint)
     }
 
-    /// Tells the server what was given up, ends the MCP sessions, and waits for a refresh that is on its way, because its answer
-    /// may be the only copy of a token.
+    /// Notifies the server of requests that were given up, ends the MCP sessions, and waits for a refresh in flight, whose
+    /// answer may be the only copy of a token.
     pub(crate) async fn close(self) -> Result<(), Failure> {
         let goodbye = async {
             for client in &self.clients {
@@ -156,7 +156,7 @@ impl Connection {
     }
 }
 
-/// The reason for which no client could be opened.
+/// The reason why no client could be opened.
 pub(crate) enum OpenFailure {
     Request(RequestFailure),
     /// The command ends for another reason, such as a login that was not made.

@@ -1,4 +1,4 @@
-//! The reasons for which a request has no result.
+//! The reasons why a request has no result.
 
 use std::io;
 use std::time::Duration;
@@ -12,20 +12,20 @@ use crate::paint::harmless;
 use crate::remedy::Remedy;
 use crate::wire::unanswered::Unanswered;
 
-/// The reason for which a request has no result.
+/// The reason why a request has no result.
 #[derive(Debug)]
 pub(crate) enum RequestFailure {
-    /// The server has not answered it.
+    /// The server has not answered the request.
     Unanswered(Unanswered),
     /// The server answered with an error of JSON-RPC.
     Rpc { status: u16, code: i64, text: String, retry_after: Option<Duration> },
-    /// The time for it is over.
+    /// The request has timed out. `has_left` states whether the server may have it.
     TimedOut { has_left: bool },
-    /// The time for a request that has no effect is over.
+    /// A request without an effect has timed out.
     Silent,
-    /// The server speaks no revision of MCP that this command speaks.
+    /// The server supports no revision of MCP that this command supports.
     UnknownRevision,
-    /// The server asks for input of a person, which this command has not offered.
+    /// The server asks for a person's input, which this command does not offer.
     InputRequired,
     /// The tool reported an error. Its content has the details.
     Tool,
@@ -109,8 +109,8 @@ impl RequestFailure {
         }
     }
 
-    /// The failure of the command. `remedy` has the command that helps. `has_effect` if it may do harm to make the request
-    /// again.
+    /// The failure of the command. `remedy` has the command that helps. `has_effect` states whether repeating the request may
+    /// do harm.
     pub(crate) fn into_failure(self, store: &FileStore, remedy: &Remedy, has_effect: bool) -> Failure {
         if let Self::Unanswered(reason) = &self
             && let Some(CallError::Token { error, .. }) = reason.call_error()
@@ -123,15 +123,15 @@ impl RequestFailure {
         };
         let command = command.map(|command| format!("\n  run {command}")).unwrap_or_default();
         let told = format!("{}: {}{command}", self.reason(), self.message());
-        // A token without its key has a reason of its own.
+        // A bound token without its key has a separate reason.
         if self.is_login_required() {
             return Failure::LoginRequired(told);
         }
         match self.kind() {
             FailureKind::Refused => Failure::Refused(told),
             FailureKind::Unavailable => Failure::Unavailable(told),
-            // A program that sees only the exit code makes a request again that has failed for the time being. One that the
-            // server may have executed is not to be made again.
+            // A program that sees only the exit code repeats a request that is unavailable for now. It must not repeat one that
+            // the server may have executed.
             FailureKind::InDoubt if !has_effect => Failure::Unavailable(told),
             FailureKind::Failed | FailureKind::InDoubt => Failure::Failed(io::Error::other(told)),
         }
@@ -167,7 +167,7 @@ fn by_status(status: u16) -> FailureKind {
     match status {
         403 => FailureKind::Refused,
         429 | 503 => FailureKind::Unavailable,
-        // A gateway has such an answer, too, when the server behind it does not answer in time.
+        // A gateway also answers so if the server behind it, which may have executed the request, does not answer in time.
         500.. => FailureKind::InDoubt,
         _ => FailureKind::Failed,
     }

@@ -1,4 +1,4 @@
-//! The choice of the wire, and the MCP sessions of that of 2025.
+//! The choice of the wire, and the MCP sessions of the wire of 2025.
 
 use std::sync::PoisonError;
 use std::sync::atomic::AtomicBool;
@@ -21,23 +21,23 @@ pub(super) const MODERN: &str = "2026-07-28";
 /// The revisions with MCP sessions, the newest first.
 const WITH_SESSIONS: [&str; 4] = ["2025-11-25", "2025-06-18", "2025-03-26", "2024-11-05"];
 
-/// How long `server/discover` is waited for. A server that does not know it may be silent.
+/// The time-out of `server/discover`. A server that does not know this request may not answer.
 const DISCOVERY: Duration = Duration::from_secs(10);
 
-/// The time-out of a reopening, so that a server that does not answer holds no request back for ever.
+/// The time-out of a reopening, so that no request waits for ever if the server does not answer.
 const REOPENING: Duration = Duration::from_secs(60);
 
 /// A wire that was chosen.
 #[derive(Clone, Debug)]
 pub(super) enum OpenWire {
-    /// That of 2026-07-28.
+    /// The wire of 2026-07-28.
     Modern,
-    /// That of 2025-11-25 and before, in an MCP session.
+    /// The wire of 2025-11-25 and before, in an MCP session.
     Session(SessionHeaders),
 }
 
 impl OpenWire {
-    /// A request of this wire. `members` are those of its parameters, without the braces around them.
+    /// A request of this wire. `members` are the JSON members of its parameters, without the braces around them.
     pub(super) fn message(&self, id: u64, method: &str, members: &str) -> Option<McpMessage> {
         let meta = match self {
             Self::Modern => format!(r#""_meta":{}"#, meta()),
@@ -53,7 +53,8 @@ impl OpenWire {
 }
 
 impl McpClient {
-    /// Chooses the wire. The server is asked what it speaks, and one that does not know the question gets `initialize`.
+    /// Chooses the wire. The server is asked for its revisions by `server/discover`. If it does not know that request, it gets
+    /// `initialize`.
     ///
     /// # Cancellation
     ///
@@ -73,7 +74,7 @@ impl McpClient {
         let Ok(answered) = tokio::time::timeout(DISCOVERY, discovery).await else { return Ok(false) };
         let answered = match answered {
             Ok(answered) => answered,
-            // There is no authorization, or no way to the server. Another question would meet the same.
+            // There is no authorization, or the server cannot be reached. Another request would fail in the same way.
             Err(failure @ (Unanswered::Call(_) | Unanswered::NotSent { .. })) => return Err(failure.into()),
             Err(_) => return Ok(false),
         };
@@ -110,7 +111,7 @@ impl McpClient {
     ///
     /// # Cancellation
     ///
-    /// Dropping the future ends the reopening. The next request begins it anew.
+    /// Dropping the future ends the reopening. The next request that meets the loss begins another one.
     pub(super) async fn reopen(&self, lost: SessionNumber) -> Result<(), RequestFailure> {
         let _reopening = self.reopening.lock().await;
         if !matches!(self.opened()?, OpenWire::Session(session) if session.number == lost) {
@@ -127,7 +128,7 @@ impl McpClient {
         Ok(())
     }
 
-    /// Sends a request that opens a wire. It has the number 0, which no other has.
+    /// Sends a request that opens a wire. Its number is 0, which no other request has.
     async fn ask(&self, open: &OpenWire, method: &str, members: &str) -> Result<Answered, Unanswered> {
         let message = open.message(0, method, members).ok_or(Unanswered::NoAnswer)?;
         self.exchange(&message, 0, open, &AtomicBool::default(), &mut SendRecord::default()).await
