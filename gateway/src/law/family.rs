@@ -7,6 +7,7 @@
 //! |---|---|---|
 //! | the newest | the ordinary refresh | the next one |
 //! | the one before, within the grace, and the newest was not used | a repetition, because the answer was lost or callers raced | the newest one again |
+//! | that one, which was revoked meanwhile | the other of two processes of one client, which came too late | refused, and nothing ends |
 //! | any other before | a replay | refused, and the family ends |
 //! | one after | a sign that the store lost what it had acknowledged | as the newest, because only this gateway can have issued it |
 //!
@@ -237,7 +238,11 @@ impl Family {
             Phase::Live { number, rotated, floor } => (number, rotated, floor),
         };
         let in_grace = !limits.grace.is_zero() && now.since(WallTime::from_millis(rotated)) <= limits.grace;
-        let is_repeated = number >= floor && number.checked_add(1) == Some(newest) && in_grace;
+        let is_repeated = number.checked_add(1) == Some(newest) && in_grace;
+        // Another process of the client got the successor and revoked this token, as it should. That is no theft.
+        if is_repeated && number < floor {
+            return Verdict::refused(Change::None, Refusal::Revoked);
+        }
         if number < newest && !is_repeated {
             return Verdict::refused(Change::Remove, Refusal::Replayed);
         }

@@ -127,6 +127,21 @@ async fn obot_44_revokes_the_token_that_it_has_just_issued() {
     assert_eq!(rig.refresh(&client, &second.refresh).await.0, 200);
 }
 
+/// Two processes of one client refreshed, and the slower one ended the tokens of the faster, which had revoked the old one.
+#[tokio::test]
+async fn obot_44_the_slower_of_two_refreshes_comes_after_the_revocation() {
+    let rig = Rig::new().await;
+    let client = rig.register().await;
+    let first = rig.signed_in(&client).await;
+    let second = Tokens::of(&rig.refresh(&client, &first.refresh).await.1);
+    assert_eq!(rig.revoke(&client, &first.refresh).await, 200);
+    let (status, late) = rig.refresh(&client, &first.refresh).await;
+    assert_eq!((status, late["error"].as_str()), (400, Some("invalid_grant")));
+    assert_eq!(rig.call(&second.access).await.status, 200);
+    assert_eq!(rig.refresh(&client, &second.refresh).await.0, 200);
+    assert_eq!(rig.gateway.counts().replayed, 0);
+}
+
 /// Each refresh of a client's token refreshed the upstream's, and two at once spent one upstream token twice.
 #[tokio::test]
 async fn cloudflare_workers_oauth_provider_upstream_refresh_is_not_coalesced() {

@@ -113,7 +113,10 @@ fn a_revocation_ends_the_newest_tokens_family_and_of_an_older_token_that_one_alo
     assert!(!kept.admits(1, HERE, at(102), &limits), "the revoked token is dead");
     assert!(kept.admits(2, HERE, at(102), &limits), "the one that has just been issued is not");
     assert_eq!(after(&kept, refresh(2), 102).1, Ok(3));
-    assert_eq!(after(&kept, refresh(1), 102).1, Err(Refusal::Replayed), "a revoked token is not answered in the grace");
+    let (still, late) = after(&kept, refresh(1), 102);
+    assert_eq!(late, Err(Refusal::Revoked), "a revoked token is not answered in the grace");
+    assert_eq!(still, Some(kept.clone()), "and the one that replaced it lives on");
+    assert_eq!(after(&kept, refresh(1), 131), (None, Err(Refusal::Replayed)), "after the grace it is a replay");
     assert_eq!(after(&second, Question::Revoke { client: "client", number: 2 }, 101).0, None);
     let foreign = Question::Revoke { client: "other", number: 2 };
     assert_eq!(after(&second, foreign, 101), (Some(second.clone()), Err(Refusal::NotYours)));
