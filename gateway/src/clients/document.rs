@@ -1,17 +1,23 @@
 //! Client ID metadata documents, whose URL is the client's identifier (draft-ietf-oauth-client-id-metadata-document).
+//!
+//! A document is read when a sign-in begins. The last good one answers for a day while its host has trouble, and only a
+//! document that says itself that it describes no client ends it. The tokens of a client need no document.
 
-use std::collections::BTreeMap;
+mod kept;
+
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use http::header::{ACCEPT, ACCEPT_ENCODING};
 use http::{HeaderValue, Method, Request, StatusCode};
 use serde::Deserialize;
+use serde_json::Value;
 use tokenkeeper::engine::values::WallTime;
 use tokenkeeper::http::{Body, Departure, Exchange, HttpClient, Reach, decode};
 use tokio::sync::Semaphore;
 use url::Url;
 
+use self::kept::{Kept, Outcome};
 use super::{AuthMethod, Client, redirect};
 use crate::text::plain_name;
 
@@ -27,28 +33,37 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a document is used before it is fetched again.
 const FRESH: Duration = Duration::from_secs(600);
 
-/// How long a document is used beyond that while it cannot be fetched.
-const STALE: Duration = Duration::from_secs(24 * 3600);
+/// How long the last good document is used while it cannot be fetched again.
+const LAST_GOOD: Duration = Duration::from_secs(24 * 3600);
 
-/// How long a document that cannot be used is not fetched again.
+/// How long a document that could not be fetched or used is not fetched again.
 const FAILURE: Duration = Duration::from_secs(30);
 
-/// The maximum number of documents that are kept. The oldest makes room.
+/// The maximum number of documents that are kept.
 const MAX_KEPT: usize = 1024;
+
+/// The maximum number of documents of one host that are kept.
+const MAX_KEPT_OF_HOST: usize = 32;
 
 /// The maximum number of requests at a time, so that strangers cannot use the gateway to flood others.
 const MAX_REQUESTS: usize = 16;
+
+/// The maximum number of requests to one host at a time, so that a slow one leaves room for the others.
+const MAX_REQUESTS_OF_HOST: usize = 2;
+
+/// How long a request waits for its turn.
+const TURN: Duration = Duration::from_secs(5);
 
 /// Why a client's document cannot be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum DocumentError {
     /// Its URL is none that is fetched.
     Url,
-    /// It could not be fetched. It may be there later.
+    /// It could not be fetched, or something else was in its place. It may be there later.
     Unreachable,
     /// It does not describe a client of its own URL that can be served.
     Unusable,
-    /// Too many documents are being fetched.
+    /// Too many documents were being fetched for too long.
     Busy,
 }
 
@@ -58,14 +73,8 @@ pub(crate) struct Documents {
     /// `None` for a gateway that takes no documents.
     http: Option<Arc<dyn HttpClient>>,
     reach: Reach,
-    kept: Mutex<BTreeMap<String, Kept>>,
+    kept: Mutex<Kept>,
     requests: Semaphore,
-}
-
-#[derive(Clone, Debug)]
-struct Kept {
-    client: Result<Arc<Client>, DocumentError>,
-    until: WallTime,
 }
 
 #[derive(Deserialize)]
@@ -77,7 +86,7 @@ struct Document {
     token_endpoint_auth_method: Option<String>,
     token_endpoint_auth_methods_supported: Option<Vec<String>>,
     grant_types: Option<Vec<String>>,
-    client_secret: Option<serde_json::Value>,
+    client_secret: Option<Value>,
 }
 
 impl Documents {
@@ -85,29 +94,21 @@ impl Documents {
         Self { http, reach, kept: Mutex::default(), requests: Semaphore::new(MAX_REQUESTS) }
     }
 
-    /// The client of the document at `id`. A document is fetched at most every ten minutes.
-    pub(super) async fn client(&self, id: &str, now: WallTime) -> Result<Arc<Client>, DocumentError> {
+    /// The client of the document at `id`. A document is fetched at most every ten minutes, by one request for all who ask.
+    pub(super) async fn client(&self, id: &str, now: WallTime) -> Outcome {
         let url = self.checked(id)?;
-        let known = self.kept().get(id).cloned();
-        if let Some(kept) = known.as_ref().filter(|kept| now < kept.until) {
-            return kept.client.clone();
-        }
-        // A client that is known goes on while its server is down, or while strangers keep the gateway busy.
-        let stale = known.and_then(|kept| kept.client.ok());
-        let Ok(_permit) = self.requests.try_acquire() else { return stale.ok_or(DocumentError::Busy) };
-        let client = match (self.fetch(&url, id).await.map(Arc::new), stale) {
-            (Err(DocumentError::Unreachable), Some(stale)) => return Ok(stale),
-            (client, _) => client,
+        let host = url.host_str().unwrap_or_default();
+        let flight = match self.kept().ask(id, host, now) {
+            Ok(answer) => return answer,
+            Err(flight) => flight,
         };
-        let until = now.after(if client.is_ok() { FRESH } else { FAILURE });
-        let mut kept = self.kept();
-        kept.retain(|_, kept| now < if kept.client.is_ok() { kept.until.after(STALE) } else { kept.until });
-        while kept.len() >= MAX_KEPT {
-            let Some(oldest) = kept.iter().min_by_key(|(_, kept)| kept.until).map(|(id, _)| id.clone()) else { break };
-            kept.remove(&oldest);
-        }
-        kept.insert(id.to_owned(), Kept { client: client.clone(), until });
-        client
+        let outcome = flight.get_or_init(|| self.in_turn(&url, host, id)).await.clone();
+        self.kept().settle(id, &flight, outcome, now)
+    }
+
+    /// Whether `id` can be the identifier of a client with a document, which is not fetched.
+    pub(super) fn accepts(&self, id: &str) -> bool {
+        self.http.is_some() && self.checked(id).is_ok()
     }
 
     /// Checks the URL (section 3 of the draft).
@@ -118,6 +119,15 @@ impl Documents {
             return Err(DocumentError::Url);
         }
         Ok(url)
+    }
+
+    /// Fetches the document when it is its turn, first among those of its host and then among all.
+    #[expect(clippy::disallowed_methods, reason = "a wait before the request, which spends nothing")]
+    async fn in_turn(&self, url: &Url, host: &str, id: &str) -> Outcome {
+        let gate = self.kept().gate(host);
+        let turn = async { Some((gate.acquire().await.ok()?, self.requests.acquire().await.ok()?)) };
+        let Ok(Some(_permits)) = tokio::time::timeout(TURN, turn).await else { return Err(DocumentError::Busy) };
+        self.fetch(url, id).await.map(Arc::new)
     }
 
     async fn fetch(&self, url: &Url, id: &str) -> Result<Client, DocumentError> {
@@ -132,23 +142,28 @@ impl Documents {
         let (departure, reach) = (Departure::at_any_time(), self.reach);
         let exchange = Exchange { request, timeout: TIMEOUT, max_answer: MAX_DOCUMENT, departure, reach };
         let answer = http.send(exchange).await.map_err(|_| DocumentError::Unreachable)?;
-        let answer = decode(answer, MAX_DOCUMENT).map_err(|_| DocumentError::Unusable)?;
-        match answer.status() {
-            StatusCode::OK => read(id, answer.body().as_bytes()).ok_or(DocumentError::Unusable),
-            status if status.is_server_error() => Err(DocumentError::Unreachable),
-            // No redirect is followed, because the identifier is the address of the document itself.
-            _ => Err(DocumentError::Unusable),
+        let answer = decode(answer, MAX_DOCUMENT).map_err(|_| DocumentError::Unreachable)?;
+        // No redirect is followed, because the identifier is the address of the document itself. Any other status, and a page
+        // in the place of the document, is the host's trouble or that of a server before it, and passes.
+        if answer.status() != StatusCode::OK {
+            return Err(DocumentError::Unreachable);
         }
+        let document: Value =
+            serde_json::from_slice(answer.body().as_bytes()).map_err(|_| DocumentError::Unreachable)?;
+        if document.get("client_id").is_none() {
+            return Err(DocumentError::Unreachable);
+        }
+        read(id, document).ok_or(DocumentError::Unusable)
     }
 
-    fn kept(&self) -> MutexGuard<'_, BTreeMap<String, Kept>> {
+    fn kept(&self) -> MutexGuard<'_, Kept> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// The client that a document describes.
-fn read(id: &str, document: &[u8]) -> Option<Client> {
-    let document: Document = serde_json::from_slice(document).ok()?;
+fn read(id: &str, document: Value) -> Option<Client> {
+    let document: Document = serde_json::from_value(document).ok()?;
     // A secret in a public document is none.
     if document.client_id != id || document.client_secret.is_some() {
         return None;

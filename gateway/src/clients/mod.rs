@@ -86,9 +86,23 @@ impl Clients {
             let registered: Registered = seal.open(Use::Client, text).ok_or(Unknown::NotOurs)?;
             return Ok(Arc::new(registered.into_client(id)));
         }
-        if !id.starts_with("https://") && !id.starts_with("http://") {
+        if !is_url(id) {
             return Err(Unknown::NotOurs);
         }
         self.documents.client(id, now).await.map_err(Unknown::Document)
     }
+
+    /// Whether these credentials are those of the client `id`. A client with a document has none, and its codes and tokens are
+    /// bound to its identifier, so that the document is not asked for: trouble of its host ends no session.
+    pub(crate) fn authenticates(&self, seal: &Seal, id: &str, method: AuthMethod, secret: Option<&str>) -> bool {
+        if is_url(id) {
+            return method == AuthMethod::None && secret.is_none() && self.documents.accepts(id);
+        }
+        let registered = id.strip_prefix(CLIENT).and_then(|text| seal.open::<Registered>(Use::Client, text));
+        registered.is_some_and(|registered| registered.into_client(id).is_authenticated_by(seal, method, secret))
+    }
+}
+
+fn is_url(id: &str) -> bool {
+    id.starts_with("https://") || id.starts_with("http://")
 }

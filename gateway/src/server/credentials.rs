@@ -1,6 +1,5 @@
 //! The answers of endpoints without a page, and the authentication of clients there.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
@@ -13,7 +12,7 @@ use serde_json::Value;
 use url::form_urlencoded;
 
 use super::params::Params;
-use crate::clients::{AuthMethod, Client, DocumentError, Unknown};
+use crate::clients::AuthMethod;
 use crate::gateway::Gateway;
 
 /// The pause that a client is asked to make after trouble that passes.
@@ -42,8 +41,9 @@ pub(crate) fn try_later(retry_after: Duration, description: &str) -> Response {
     answer
 }
 
-/// The client that sent a request, by its credentials (RFC 6749 section 2.3).
-pub(super) async fn client_of(gateway: &Gateway, headers: &HeaderMap, form: &Params) -> Result<Arc<Client>, Response> {
+/// The identifier of the client that sent a request, by its credentials (RFC 6749 section 2.3).
+#[expect(clippy::result_large_err, reason = "the answer itself, which is sent as it is")]
+pub(super) fn client_of(gateway: &Gateway, headers: &HeaderMap, form: &Params) -> Result<String, Response> {
     let unauthenticated = |basic: bool| {
         let advice = "the client is not known here, or its secret is wrong: register it again";
         let mut answer = json_error(StatusCode::UNAUTHORIZED, "invalid_client", advice);
@@ -67,16 +67,8 @@ pub(super) async fn client_of(gateway: &Gateway, headers: &HeaderMap, form: &Par
         (None, Some(id), None) => (AuthMethod::None, id.to_owned(), None),
         (None, None, _) => return Err(unauthenticated(false)),
     };
-    let found = gateway.0.clients.find(&gateway.0.seal, &id, gateway.0.now()).await;
-    let client = match found {
-        Ok(client) => client,
-        Err(Unknown::Document(DocumentError::Unreachable | DocumentError::Busy)) => {
-            return Err(try_later(RETRY, "the client's metadata document cannot be fetched now"));
-        }
-        Err(Unknown::NotOurs | Unknown::Document(_)) => return Err(unauthenticated(basic.is_some())),
-    };
-    match client.is_authenticated_by(&gateway.0.seal, method, secret.as_deref()) {
-        true => Ok(client),
+    match gateway.0.clients.authenticates(&gateway.0.seal, &id, method, secret.as_deref()) {
+        true => Ok(id),
         false => Err(unauthenticated(basic.is_some())),
     }
 }

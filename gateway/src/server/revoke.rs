@@ -17,7 +17,7 @@ pub(super) async fn revoke(State(gateway): State<Gateway>, headers: HeaderMap, b
     let Some(form) = Params::of_form(&headers, &body) else {
         return malformed("the body is not application/x-www-form-urlencoded, or a parameter occurs twice");
     };
-    let client = match client_of(&gateway, &headers, &form).await {
+    let client = match client_of(&gateway, &headers, &form) {
         Ok(client) => client,
         Err(answer) => return answer,
     };
@@ -27,7 +27,7 @@ pub(super) async fn revoke(State(gateway): State<Gateway>, headers: HeaderMap, b
     let presented = refresh.or_else(|| AccessToken::read(seal, token).map(|token| (token.family, token.number)));
     // A token that is none is as good as revoked (section 2.2).
     let Some((family, number)) = presented else { return Response::new(Body::empty()) };
-    let question = Question::Revoke { client: &client.id, number };
+    let question = Question::Revoke { client: &client, number };
     match gateway.0.families.ask(family, question, gateway.0.now()).await {
         Err(FamilyError::Trouble | FamilyError::Full) => {
             try_later(RETRY, "the gateway's store does not answer: try again")

@@ -18,7 +18,7 @@ pub(super) async fn token(State(gateway): State<Gateway>, headers: HeaderMap, bo
     let Some(form) = Params::of_form(&headers, &body) else {
         return malformed("the body is not application/x-www-form-urlencoded, or a parameter occurs twice");
     };
-    let client = match client_of(&gateway, &headers, &form).await {
+    let client = match client_of(&gateway, &headers, &form) {
         Ok(client) => client,
         Err(answer) => return answer,
     };
@@ -26,7 +26,7 @@ pub(super) async fn token(State(gateway): State<Gateway>, headers: HeaderMap, bo
         Ok(resource) => resource,
         Err(_) => return json_error(StatusCode::BAD_REQUEST, "invalid_target", "the resource is not a URL"),
     };
-    let (client, resource) = (client.id.as_str(), resource.as_ref().map(ResourceUri::as_str));
+    let (client, resource) = (client.as_str(), resource.as_ref().map(ResourceUri::as_str));
     let scopes = form.words("scope");
     let seal = &gateway.0.seal;
     let (family, question) = match form.get("grant_type") {

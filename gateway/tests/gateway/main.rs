@@ -5,6 +5,7 @@
 
 mod attacks;
 mod conformance;
+mod documents;
 mod faults;
 mod inbound;
 mod linked;
