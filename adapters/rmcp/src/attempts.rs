@@ -1,4 +1,4 @@
-//! The attempts of one request, each with a lease of its own.
+//! The attempts of one request, each with its own lease.
 
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
@@ -13,8 +13,8 @@ use crate::messages::Headers;
 use crate::refusal::{Refusal, RefusalOf};
 use crate::unsent::Note;
 
-/// The attempts of one request. Each begins with its [`token`](Self::token), and after an error [`again`](Self::again) decides
-/// whether there is another.
+/// The attempts of one request. Each attempt begins with its [`token`](Self::token). After an error, [`again`](Self::again)
+/// decides whether there is another attempt.
 pub(crate) struct Attempts<N> {
     call: Call,
     to: Destination,
@@ -31,13 +31,13 @@ impl<N: Fn() -> Option<Note>> Attempts<N> {
         Self { call, to, method, note, waiting: None, challenge: None }
     }
 
-    /// Returns the token of the next attempt, and the headers to send with it. There is no token if it goes without one, and
-    /// none if it is bound to a key. rmcp would present that one as a bearer token, so it is in the headers, with its proof.
+    /// Returns the token of the next attempt, and the headers to send with it. There is no token if the attempt is sent without
+    /// one. A token that is bound to a key is in the headers, with its proof, because rmcp would present it as a bearer token.
     pub(crate) async fn token(&mut self, headers: &Headers) -> Result<(Option<String>, Headers), SessionError> {
         let authorization = match self.call.at_hand(&self.to, &self.method) {
-            // Nothing is noted then.
+            // The request does not wait, so it is not noted.
             Ok(Some(authorization)) => Ok(Some(authorization)),
-            // In a box, because few messages wait, and the future of every message would be larger otherwise.
+            // The wait is boxed, because few messages wait. Otherwise the future of every message would be larger.
             Ok(None) => Box::pin(self.awaited()).await,
             Err(error) => Err(error),
         };
@@ -57,7 +57,7 @@ impl<N: Fn() -> Option<Note>> Attempts<N> {
         }
     }
 
-    /// Waits for the authorization of the next attempt. The request is noted unless it is there at once.
+    /// Waits for the authorization of the next attempt. The request is noted, unless the authorization is there at once.
     async fn awaited(&mut self) -> Result<Option<Authorization>, CallError> {
         let mut authorizing = pin!(self.call.authorize(&self.to, &self.method));
         match first_poll(authorizing.as_mut()).await {
@@ -69,7 +69,7 @@ impl<N: Fn() -> Option<Note>> Attempts<N> {
         }
     }
 
-    /// Returns `Ok` if the request is to be sent again after `error`. Otherwise the error of the request.
+    /// Returns `Ok` if the request is to be sent again after `error`, and otherwise the error of the request.
     pub(crate) async fn again<E>(&mut self, error: StreamableHttpError<E>) -> Result<(), StreamableHttpError<E>>
     where
         E: RefusalOf + Send + Sync + 'static,
@@ -92,7 +92,7 @@ impl<N: Fn() -> Option<Note>> Attempts<N> {
         }
     }
 
-    /// Forgets that the request waits, because it is sent now, or has failed.
+    /// Removes the note that the request waits, because it is sent now, or has failed.
     fn settle(&mut self) {
         if let Some(note) = self.waiting.take() {
             note.settle();

@@ -1,4 +1,4 @@
-//! The client that transports get.
+//! The client for rmcp's transports.
 
 use std::fmt;
 use std::future::poll_fn;
@@ -23,13 +23,13 @@ use crate::streams::Wait;
 use crate::unsent::{Note, Unsent};
 use crate::{RefusalOf, SessionError, session_error};
 
-/// How long a cancellation may take whose caller does not wait for it. rmcp gives its own as long.
+/// The time-out of a cancellation whose caller does not wait for it. It is that of rmcp.
 const CANCELLATION_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How long an answer to a request of the server may take whose sender does not wait for it. Half of it is for the token.
+/// The time-out of an answer to a request of the server, if its sender does not wait for it. Half of it is for the token.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// How long the end of an MCP session waits for a token. rmcp waits as long for all of it.
+/// The maximum time that the end of an MCP session waits for a token. rmcp's time-out for the whole end is the same.
 const END_PATIENCE: Duration = Duration::from_secs(5);
 
 /// An rmcp client whose requests carry the tokens of one session, over an inner client `C`.
@@ -37,15 +37,15 @@ const END_PATIENCE: Duration = Duration::from_secs(5);
 /// Cheap to clone. Clones share the session, and any number of transports may share one client.
 ///
 /// - Each request gets the session's current lease. After a 401 the lease is invalidated, and the request is sent again
-///   with another one, at most twice. Of any number of refused requests one refreshes.
+///   with another one, at most twice. All refused requests share one refresh.
 /// - A request to a URL that is not the session's server or below it is an error, and nothing is sent (law 13).
-/// - A token that is bound to a key (DPoP) goes in the headers, with its proof. rmcp does not show the headers of answers, so
-///   the session asks the server for the nonces that it wants with a request of its own
+/// - A token that is bound to a key (DPoP) is sent in the headers, with its proof. rmcp does not expose the headers of answers,
+///   so the session makes a separate request to the server to get the nonces that the server wants
 ///   ([`Call::next_of`](tokenkeeper::Call::next_of)).
-/// - A request for which the host configured a token of its own (`auth_header`, or an `Authorization` header among its
+/// - A request for which the host configured a token itself (`auth_header`, or an `Authorization` header among its
 ///   `custom_headers`) goes to the inner client unchanged.
-/// - The standing stream waits for logins and for faults that pass, and is opened with the token of that time. An open
-///   stream stays open when tokens change.
+/// - The standing stream waits for logins, and until transient faults have passed. It is then opened with the current token.
+///   An open stream stays open when tokens change.
 ///
 /// # Concurrency and cancellation
 ///
@@ -67,8 +67,8 @@ impl<C> SessionClient<C> {
     /// A client over `inner`, for requests of `session`.
     ///
     /// **`inner` must not follow redirects, or only those to the session's server.** Otherwise it may carry the token and
-    /// the MCP session to another path or origin. A host's own reqwest client takes `tokenkeeper::http::redirects`, or is made
-    /// by `SessionClient::new` (feature `reqwest`).
+    /// the MCP session to another path or origin. A reqwest client needs the policy `tokenkeeper::http::redirects`.
+    /// `SessionClient::new` makes one with it (feature `reqwest`).
     pub fn over(inner: C, session: AuthSession) -> Self {
         let shared = Shared {
             session,
@@ -101,7 +101,7 @@ where
                 return post.send(&self.inner, pinned).await;
             }
             if post.is_control() {
-                // In a box, because the future of every message would be larger otherwise.
+                // This is boxed, because otherwise the future of every message would be larger.
                 return Box::pin(self.control(post)).await;
             }
             let note = || post.request().map(|name| self.shared.unsent.note(name));
@@ -119,14 +119,14 @@ where
             let attempt = Post { uri, message, session_id, headers, limits: post.limits };
             match attempt.send(&self.inner, token).await {
                 Ok(answer) => return Ok(answer),
-                // In a box, like all that few messages need.
+                // This is boxed, because few messages need it.
                 Err(error) => Box::pin(attempts.again(error)).await?,
             }
         }
     }
 
-    /// Sends a cancellation, or an answer to a request of the server, and never waits for a token. rmcp sends them one after
-    /// another, so that its time-outs would wait for the token, too, and it gives up each after 5 s.
+    /// Sends a cancellation, or an answer to a request of the server, and never waits for a token. rmcp sends these messages
+    /// one after another, and gives up each after 5 s. The time-outs of its calls would otherwise wait for the token, too.
     async fn control(&self, post: Post) -> Answer<StreamableHttpPostResponse, C> {
         let limit = match post.cancelled() {
             Some(request) if self.shared.unsent.take_cancellation(&request) => {
@@ -203,7 +203,7 @@ where
     }
 }
 
-/// Whether the host configured an authorization of its own.
+/// Whether the host configured the authorization itself.
 fn is_pinned(token: Option<&String>, headers: &Headers) -> bool {
     token.is_some() || headers.contains_key(&AUTHORIZATION)
 }

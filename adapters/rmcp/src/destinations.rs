@@ -5,8 +5,8 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use tokenkeeper::{AuthSession, Destination, Misdirected};
 
-/// How many URLs are remembered. A host's transports share one or a few. Others are checked at each request, which takes a
-/// microsecond.
+/// The maximum number of URLs that are remembered. A host's transports share one or a few. Other URLs are checked at each
+/// request, which takes a microsecond.
 const MAX_KNOWN: usize = 16;
 
 /// The verdicts on the URLs that requests went to. A transport hands the same `Arc` to each of its requests.
@@ -23,7 +23,7 @@ impl Destinations {
         }
         let verdict = session.destination(uri);
         if known.len() < MAX_KNOWN {
-            // A request of another task may be remembered twice, which costs a place.
+            // The URL of a request in another task may be remembered twice, which only costs a place.
             self.0.rcu(|known| {
                 let further = (Arc::clone(uri), verdict.clone());
                 known.iter().cloned().chain([further]).take(MAX_KNOWN).collect::<Vec<_>>()

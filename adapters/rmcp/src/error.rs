@@ -52,13 +52,13 @@ impl SessionError {
         &self.error
     }
 
-    /// The reason from tokenkeeper's fixed vocabulary. `None` where the session was not asked for a token, or has one that
-    /// does not do.
+    /// The reason from tokenkeeper's fixed vocabulary. `None` if the session was not asked for a token, or has one that cannot
+    /// be used for the request.
     pub fn reason(&self) -> Option<Reason> {
         self.error.token_error().map(tokenkeeper::TokenError::reason)
     }
 
-    /// Returns `true` if only a new login helps. A [`StepUp`] is a login for more scopes, and not meant.
+    /// Returns `true` if only a new login helps. Returns `false` for a [`StepUp`], which is a login for more scopes.
     pub fn is_login_required(&self) -> bool {
         self.error.is_login_required()
     }
@@ -86,7 +86,7 @@ impl SessionError {
         }
     }
 
-    /// The error as rmcp's transport takes it. It is never `AuthRequired`, which ends a standing stream for ever.
+    /// The error in the form that rmcp's transport accepts. It is never `AuthRequired`, which ends a standing stream for ever.
     pub(crate) fn into_rmcp<E: Error + Send + Sync + 'static>(self) -> StreamableHttpError<E> {
         StreamableHttpError::Io(io::Error::other(self))
     }
@@ -137,7 +137,7 @@ pub fn session_error<'e>(error: &'e (dyn Error + 'static)) -> Option<&'e Session
     None
 }
 
-/// The error inside `error`. Two types of the chain do not name it as their source.
+/// The error inside `error`. Two types in the chain do not return the error that they hold as their source.
 fn below<'e>(error: &'e (dyn Error + 'static)) -> Option<&'e (dyn Error + 'static)> {
     // The source of an I/O error is the one of the error that it holds.
     if let Some(held) = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {

@@ -48,7 +48,7 @@ pub enum ImportError {
 /// rmcp stores the client's identifier and, since 3.2, the issuer. `settings` adds the rest. It gets the stored credentials
 /// and returns the settings of their authorization server, with its token endpoint and the client's secret if it has one.
 ///
-/// The access token comes along for the rest of its lifetime, as far as that is known. A token that has expired does not.
+/// The access token is taken over for the rest of its lifetime, if that is known. An expired token is not taken over.
 ///
 /// ```
 /// use rmcp::transport::auth::CredentialStore;
@@ -98,7 +98,7 @@ pub async fn login(
     }
     match lifetime {
         Lifetime::Left(span) => login = login.access_token(tokens.access_token, Some(span)),
-        // It is tried where there is nothing else. A resource that refuses it ends it.
+        // A token of unknown lifetime is tried if there is no refresh token. It is used until a resource refuses it.
         Lifetime::Unknown if !is_renewable => login = login.access_token(tokens.access_token, None),
         Lifetime::Unknown | Lifetime::Over => {}
     }
@@ -129,7 +129,7 @@ impl Tokens {
         };
         let end = Duration::from_secs(received.saturating_add(lifetime));
         match end.checked_sub(now) {
-            // A clock that was set back does not lengthen it.
+            // If the clock was set back, the lifetime does not grow.
             Some(left) if !left.is_zero() => Lifetime::Left(left.min(Duration::from_secs(lifetime))),
             _ => Lifetime::Over,
         }

@@ -24,12 +24,12 @@
 //!
 //! # Errors
 //!
-//! A request that the session has no token for fails with an error that holds a [`SessionError`]. [`session_error`] finds
-//! it in every error of rmcp. rmcp's own questions work as well. `ServiceError::is_authorization_required()` is true where
-//! a login is required, and `auth_challenge()` is the server's challenge.
+//! A request for which the session has no token fails with an error that holds a [`SessionError`]. [`session_error`] finds
+//! it in every error of rmcp. rmcp's own methods work as well. `ServiceError::is_authorization_required()` is true if a login
+//! is required, and `auth_challenge()` is the server's challenge.
 //!
-//! A server that no identity signed in to gets its requests without a token. Its 401 asks for the login. A session that was
-//! logged out or whose grant has ended is never anonymous. Its requests fail before they are sent.
+//! If the session has never signed in, its requests are sent without a token, and a 401 of the server asks for the login. If
+//! the session was logged out or its grant has ended, its requests fail before they are sent.
 //!
 //! # Advice for hosts
 //!
@@ -48,22 +48,22 @@
 //!
 //! # Cancelled calls
 //!
-//! rmcp reports a call as timed out only after its cancellation was delivered, which on the protocols before 2026-07-28 is a
-//! request of its own and needs a token. If that token is the one that the call waited for, the time-out would wait for it,
-//! too. Therefore the cancellation of a call that never left, or that was refused and not sent again, is accepted and not
+//! rmcp reports a call as timed out only after its cancellation was delivered. On the protocols before 2026-07-28, the
+//! cancellation is a separate request and needs a token. If the call was waiting for that token, its time-out would wait for
+//! it, too. Therefore the cancellation of a call that never left, or that was refused and not sent again, is accepted and not
 //! sent. A cancellation for which no token is at hand is accepted at once, and a task sends it within 5 s or drops it.
 //!
-//! rmcp sends answers to the server's own requests on the same way, one after another, and gives up each after 5 s. An answer
+//! rmcp sends answers to the server's own requests in the same way, one after another, and gives up each after 5 s. An answer
 //! for which no token is at hand is therefore accepted at once, too, and a task sends it within 60 s or drops it.
 //!
 //! # Limits of a wrapper
 //!
-//! rmcp hands on only one challenge of a refusal, and some refusals without their status. The adapter reads what there is:
+//! rmcp passes on only one challenge of a refusal, and some refusals without their status. The consequences are these:
 //!
-//! - A second `WWW-Authenticate` header is lost. If `Bearer` with `insufficient_scope` stands in it, a step-up is not seen, and the
-//!   host gets rmcp's `InsufficientScope` error with the first challenge.
-//! - A 403 without a challenge is an error of the host like any other.
-//! - Of a challenge that is not ASCII, rmcp drops the status. It is read as a 401, so a 403 causes one refresh in vain.
+//! - A second `WWW-Authenticate` header is lost. If it contains `Bearer` with `insufficient_scope`, the step-up is not noticed,
+//!   and the host gets rmcp's `InsufficientScope` error with the first challenge.
+//! - The host gets a 403 without a challenge like any other error.
+//! - If a challenge is not ASCII, rmcp drops the status. The refusal is read as a 401, so a 403 causes one useless refresh.
 //!
 //! [`StreamableHttpClient`]: rmcp::transport::streamable_http_client::StreamableHttpClient
 //! [`AuthSession::token`]: tokenkeeper::AuthSession::token

@@ -1,4 +1,4 @@
-//! The requests of rmcp's transport, as its trait hands them over.
+//! The requests of rmcp's transport, with the parameters of the methods of its trait.
 
 use std::sync::Arc;
 
@@ -21,7 +21,7 @@ pub(crate) type Answer<T, C> = Result<T, StreamableHttpError<<C as StreamableHtt
 
 pub(crate) type EventStream = BoxStream<'static, Result<Sse, SseError>>;
 
-/// The message that a transport sends. It is copied for each attempt.
+/// The message that a transport sends. Each attempt sends a copy.
 #[derive(Clone)]
 pub(crate) struct Post {
     pub(crate) uri: Arc<str>,
@@ -31,7 +31,7 @@ pub(crate) struct Post {
     pub(crate) limits: PostLimits,
 }
 
-/// The limits of an answer, as the method of the trait has them. The same method of the inner client gets them.
+/// The limits of an answer, which depend on the method of the trait. They are passed to the same method of the inner client.
 #[derive(Clone, Copy)]
 pub(crate) enum PostLimits {
     None,
@@ -42,8 +42,8 @@ pub(crate) enum PostLimits {
 impl Post {
     /// Sends the message through `inner`.
     ///
-    /// It is no `async fn`, because that would keep the message twice, and every move of one costs as much as the rest of the
-    /// adapter.
+    /// This is not an `async fn`, because that would keep the message twice, and moving a message costs as much as the rest of
+    /// the adapter.
     pub(crate) fn send<C>(
         self,
         inner: &C,
@@ -85,7 +85,7 @@ impl Post {
         }
     }
 
-    /// Whether rmcp sends the message apart from requests. It is a cancellation, or an answer to a request of the server.
+    /// Whether the message is a cancellation, or an answer to a request of the server. rmcp sends these apart from requests.
     pub(crate) fn is_control(&self) -> bool {
         match &self.message {
             ClientJsonRpcMessage::Response(_) | ClientJsonRpcMessage::Error(_) => true,

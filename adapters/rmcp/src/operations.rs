@@ -1,4 +1,4 @@
-//! The operations of messages, for the memory of refreshes that do not help (law 11).
+//! The operations of messages, under which futile refusals are remembered (law 11).
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -7,11 +7,10 @@ use arc_swap::ArcSwap;
 use rmcp::model::{ClientJsonRpcMessage, ClientRequest};
 use tokenkeeper::OperationKey;
 
-/// How many methods and how many tools are remembered. The names of others are digested at each request.
+/// The maximum number of methods that are remembered, and that of tools. The names of others are digested at each request.
 const MAX_KNOWN: usize = 256;
 
-/// The keys of operations, by the names that they were made of. A key is a digest, and looking one up is several times
-/// quicker.
+/// The keys of operations, by name. A key is a digest of the name. Looking it up is several times quicker than computing it.
 pub(crate) struct Operations {
     methods: Known,
     tools: Known,

@@ -7,21 +7,20 @@ use tokenkeeper::AuthSession;
 use crate::SessionClient;
 
 impl SessionClient<Client> {
-    /// A client over a reqwest client of its own, with reqwest's defaults and connections that are kept (feature
-    /// `reqwest`).
+    /// A client over a new reqwest client, with reqwest's defaults, which pools connections (feature `reqwest`).
     ///
-    /// It carries the token and the MCP session along no redirect but one with status 307 or 308 to the session's own
-    /// server (`tokenkeeper::http::redirects`). It keeps no cookies. It has no time-out, because a stream of events stays
-    /// open. rmcp's request options bound a call.
+    /// It follows only redirects with status 307 or 308 to the session's own server (`tokenkeeper::http::redirects`), and
+    /// sends the token and the MCP session along these. It keeps no cookies. It has no time-out, because a stream of events
+    /// stays open. rmcp's request options bound a call.
     ///
     /// # Errors
     ///
-    /// If the client cannot be built, for example without a TLS provider.
+    /// reqwest's [`Error`] if the client cannot be built, for example without a TLS provider.
     pub fn new(session: AuthSession) -> Result<Self, Error> {
         Self::with(session, |builder| builder)
     }
 
-    /// Like [`new`](Self::new), for a client that `configure` changes. The redirect policy is set after it.
+    /// Like [`new`](Self::new), with a builder that `configure` changes. The redirect policy is set after `configure`.
     ///
     /// A cookie store is safe, because all requests go to one server.
     ///

@@ -1,4 +1,4 @@
-//! Refusals, as rmcp's errors show them.
+//! Reads refusals from rmcp's errors.
 
 use std::error::Error;
 
@@ -7,15 +7,16 @@ use rmcp::transport::streamable_http_client::StreamableHttpError;
 
 /// The error of an inner client, which may know the status that a server answered with.
 ///
-/// rmcp's clients return most refusals as errors of rmcp, and those to DELETE, and to GET without a challenge, as their own
-/// error. An inner client of a host implements this trait for its error, with `None` where there was no answer.
+/// rmcp's clients return most refusals as errors of rmcp. Refusals of a DELETE, and of a GET without a challenge, are returned
+/// as the client's own error. A host with another inner client implements this trait for its error, and returns `None` if there
+/// was no answer.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` does not say which status the server answered with",
     note = "implement `tokenkeeper_rmcp::RefusalOf` for the error of your client",
     note = "for reqwest's error turn on the feature `reqwest` of `tokenkeeper-rmcp`, for rmcp's Unix sockets `unix-socket`"
 )]
 pub trait RefusalOf: Error {
-    /// The status of the server's answer. `None` if the error is no answer.
+    /// The status of the server's answer. `None` if the error is not about an answer.
     fn status(&self) -> Option<StatusCode>;
 }
 
@@ -26,7 +27,7 @@ impl RefusalOf for reqwest::Error {
     }
 }
 
-/// It returns all answers as errors of rmcp.
+/// This client returns all answers as errors of rmcp, so its own error never has a status.
 #[cfg(all(unix, feature = "unix-socket"))]
 impl RefusalOf for rmcp::transport::common::unix_socket::UnixSocketError {
     fn status(&self) -> Option<StatusCode> {
@@ -46,7 +47,7 @@ impl RefusalOf for std::convert::Infallible {
     }
 }
 
-/// An answer that a call decides on.
+/// An answer on which a call decides.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Refusal<'e> {
     pub(crate) status: StatusCode,
@@ -54,7 +55,7 @@ pub(crate) struct Refusal<'e> {
     pub(crate) challenge: Option<&'e str>,
 }
 
-/// The beginnings of rmcp's texts for an answer that it has no error for. The status follows.
+/// The beginnings of rmcp's texts for answers without an error type. The status follows.
 const BEFORE_THE_STATUS: [&str; 3] = ["HTTP ", "get_stream returned ", "delete_session returned "];
 
 /// rmcp's text for a 401 or 403 whose challenge is not ASCII. It drops the status.
@@ -73,7 +74,7 @@ impl<'e> Refusal<'e> {
             StreamableHttpError::InsufficientScope(error) => {
                 (StatusCode::FORBIDDEN, Some(error.www_authenticate_header.as_str()))
             }
-            // It may be a 403. Then one refresh is made in vain, and no more (law 11).
+            // The status may have been 403. In that case one useless refresh is made, and no more (law 11).
             StreamableHttpError::UnexpectedServerResponse(text) if text == UNREADABLE_CHALLENGE => {
                 (StatusCode::UNAUTHORIZED, None)
             }

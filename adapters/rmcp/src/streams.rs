@@ -6,7 +6,7 @@ use tokenkeeper::{AuthSession, Generation, StepUp};
 
 use crate::SessionError;
 
-/// The first pause after an error that passes. Pauses double up to the greatest.
+/// The first pause after a transient error. Pauses double up to the greatest.
 const MIN_PAUSE: Duration = Duration::from_millis(250);
 
 /// The greatest pause, unless the error asks for a longer one.
@@ -14,8 +14,8 @@ const MAX_PAUSE: Duration = Duration::from_secs(30);
 
 /// The waits of one stream.
 ///
-/// A stream waits here, because rmcp gives one up for ever if it is refused when it is opened, and tries again at growing
-/// intervals of any length after another error.
+/// A stream waits here, because rmcp gives up a stream for ever if it is refused when it is opened. After other errors, rmcp
+/// tries again at growing intervals without a limit.
 pub(crate) struct Wait<'s> {
     session: &'s AuthSession,
     /// `None` before the first wait.
@@ -27,7 +27,7 @@ impl<'s> Wait<'s> {
         Self { session, pause: None }
     }
 
-    /// Waits until the reason of `error` has passed. Returns `false` if it does not pass, or the runtime ends.
+    /// Waits until the cause of `error` may have passed. Returns `false` if it cannot pass, or the runtime ends.
     pub(crate) async fn until_passed(&mut self, error: &SessionError) -> bool {
         if error.is_transient() {
             let pause = self.next_pause();
@@ -36,14 +36,15 @@ impl<'s> Wait<'s> {
         }
         let has_login = match error.step_up() {
             Some(step_up) => self.newer_token(step_up).await,
-            // A tree that is down for a moment is no reason to give up.
+            // If the runtime's tree is down for a moment, the wait goes on.
             None if error.is_login_required() => match self.session.signed_in().await {
                 Ok(()) => true,
                 Err(error) => error.is_transient(),
             },
             None => false,
         };
-        // The first attempt after a login comes at once. Pauses follow in case that the server refuses every login.
+        // The first attempt after a login is made at once. Later ones follow after pauses, in case the server refuses every
+        // login.
         let pause = if self.pause.is_none() { Duration::ZERO } else { self.next_pause() };
         self.pause.get_or_insert(MIN_PAUSE);
         if has_login {
@@ -52,8 +53,8 @@ impl<'s> Wait<'s> {
         has_login
     }
 
-    /// Waits for a token that is newer than the one that lacks scopes, or for a login. Returns `false` if the runtime is gone.
-    /// After a mere shutdown the wait ends with its transport.
+    /// Waits for a token that is newer than the one that lacks scopes, or for a login. Returns `false` if the runtime was
+    /// dropped. After a shutdown without a drop, the wait ends with its transport.
     async fn newer_token(&self, step_up: &StepUp) -> bool {
         let mut watch = self.session.watch();
         let mut state = watch.now();

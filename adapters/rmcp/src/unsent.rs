@@ -1,4 +1,4 @@
-//! Requests that wait for a token, so that the cancellation of one that never left is not sent either.
+//! Requests that wait for a token. If such a request is cancelled, its cancellation is not sent either.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -8,26 +8,25 @@ use rmcp::model::RequestId;
 #[expect(clippy::disallowed_types, reason = "its order is never seen")]
 type Map<K, V> = std::collections::HashMap<K, V>;
 
-/// How many requests are remembered that were dropped while they waited. Their cancellation follows at once, except where
-/// a transport ends.
+/// The maximum number of dropped requests that are remembered. Their cancellation follows at once, unless a transport ends.
 const MAX_ABANDONED: usize = 4096;
 
-/// A request as its cancellation names it. Requests of transports without an MCP session share their numbers, and the
-/// cancellation of one may be taken for that of another. Such a server cannot tell them apart either.
+/// The name of a request in its cancellation. Transports without an MCP session use the same numbers, so the cancellation of
+/// one request may be taken for that of another. Such a server cannot tell them apart either.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct RequestName {
     pub(crate) session_id: Option<Arc<str>>,
     pub(crate) id: RequestId,
 }
 
-/// The requests that are not at the server.
+/// The requests that have not been sent to the server.
 #[derive(Clone, Default)]
 pub(crate) struct Unsent(Arc<Mutex<State>>);
 
 #[derive(Default)]
 struct State {
     requests: Map<RequestName, Entry>,
-    /// Those that were dropped, the oldest first, with the number of their note.
+    /// The requests that were dropped, the oldest first, with the numbers of their notes.
     abandoned: VecDeque<(RequestName, u64)>,
     notes: u64,
 }
@@ -38,7 +37,7 @@ struct Entry {
 }
 
 impl Unsent {
-    /// Notes that a request is about to wait. It is kept until [`Note::settle`], and past a drop of the note.
+    /// Notes that a request is about to wait. The request is remembered until [`Note::settle`], even if the note is dropped.
     pub(crate) fn note(&self, name: RequestName) -> Note {
         let mut state = self.state();
         state.notes += 1;
@@ -47,7 +46,7 @@ impl Unsent {
         Note { unsent: self.clone(), name: Some(name), note }
     }
 
-    /// Whether this request waits, or was dropped while it waited. Its cancellation is for this process alone then.
+    /// Whether this request waits, or was dropped while it waited. Its cancellation is then not sent.
     ///
     /// rmcp cancels a request before it sends the cancellation, so a request that still waits is dropped at its next poll
     /// and never sent.
@@ -76,7 +75,7 @@ pub(crate) struct Note {
 }
 
 impl Note {
-    /// Forgets the request, because it is sent now, or has failed.
+    /// Removes the request, because it is sent now, or has failed.
     pub(crate) fn settle(mut self) {
         if let Some(name) = self.name.take() {
             self.unsent.state().forget(&name, self.note);
@@ -84,7 +83,7 @@ impl Note {
     }
 }
 
-/// The request was dropped. Its cancellation may still come.
+/// A drop without [`Note::settle`] means that the request was dropped. Its cancellation may follow.
 impl Drop for Note {
     fn drop(&mut self) {
         let Some(name) = self.name.take() else { return };
@@ -105,7 +104,7 @@ impl Drop for Note {
 }
 
 impl State {
-    /// Forgets a request, unless a later one has its name.
+    /// Removes a request, unless a later one has its name.
     fn forget(&mut self, name: &RequestName, note: u64) {
         if self.requests.get(name).is_some_and(|entry| entry.note == note) {
             self.requests.remove(name);

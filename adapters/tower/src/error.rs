@@ -7,11 +7,11 @@ use tokenkeeper::{CallError, StepUp};
 
 /// The reason why a request has no answer for its caller.
 ///
-/// `Display` and [`source`](Error::source) are those of the error inside.
+/// `Display` and [`source`](Error::source) are those of the inner error.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SendError<E> {
-    /// The session has no token that the server accepts, or the request goes to a place that its tokens are not for.
+    /// The session has no token that the server accepts, or its tokens must not be sent to the request's URL.
     #[error(transparent)]
     Call(CallError),
     /// The inner service failed.
@@ -28,7 +28,7 @@ impl<E> SendError<E> {
         }
     }
 
-    /// The error of the inner service. `None` if the session's is the reason.
+    /// The error of the inner service. `None` if this is an error of the session.
     pub fn inner(&self) -> Option<&E> {
         match self {
             Self::Call(_) => None,
@@ -50,7 +50,7 @@ impl<E> SendError<E> {
     }
 
     /// Returns `true` if the session may have a token later without any action of a person or the host
-    /// ([`CallError::is_transient`]). An error of the inner service is not judged, and gives `false`.
+    /// ([`CallError::is_transient`]). Returns `false` for every error of the inner service.
     pub fn is_transient(&self) -> bool {
         self.call().is_some_and(CallError::is_transient)
     }
@@ -61,7 +61,7 @@ impl<E> SendError<E> {
         self.call().and_then(CallError::retry_after)
     }
 
-    /// The error inside, for services whose errors are boxed. A [`CallError`] is found again with `downcast_ref`.
+    /// The inner error in a box, for services with boxed errors. `downcast_ref` finds a [`CallError`] in it.
     ///
     /// ```
     /// use tokenkeeper::{CallError, Misdirected};

@@ -13,7 +13,7 @@ use tower_service::Service;
 
 use crate::{Incoming, Outgoing, SendError};
 
-/// Gets a request a second time.
+/// Makes a copy of a request, if that is possible.
 pub(crate) type Again<R> = Arc<dyn Fn(&R) -> Option<R> + Send + Sync>;
 
 type Answer<S, R> = Result<<S as Service<R>>::Response, SendError<<S as Service<R>>::Error>>;
@@ -21,8 +21,8 @@ type Answer<S, R> = Result<<S as Service<R>>::Response, SendError<<S as Service<
 pin_project! {
     /// The future of a [`SessionService`](crate::SessionService).
     ///
-    /// A request that is sent with the token at hand, and whose token is not refused, needs no allocation of the future's own.
-    /// All others wait, and their waits are boxed.
+    /// If a request is sent with the token at hand, and the token is not refused, the future allocates nothing. All other
+    /// requests wait, and their waits are boxed.
     #[must_use = "futures do nothing unless polled"]
     pub struct SessionFuture<S, R>
     where
@@ -39,24 +39,24 @@ pin_project! {
     where
         S: Service<R>,
     {
-        // Sent without a token, for answers that are the caller's.
+        // The request is sent unchanged, and the caller gets any answer.
         Untouched { #[pin] answer: S::Future },
-        // The first attempt, with the token at hand. The rest is for the answer, and taken by it.
+        // The first attempt, with the token at hand. The answer takes `rest`, which it needs to decide.
         Sent { #[pin] answer: S::Future, rest: Option<Rest<S, R>> },
         // A wait for a token, or an attempt after one.
         Waiting { attempts: Pin<Box<dyn Future<Output = Answer<S, R>> + Send>> },
-        // Taken by the first poll.
+        // The request failed before it was sent. The first poll takes the error.
         Failed { error: Option<CallError> },
     }
 }
 
-/// The parts that an attempt's answer is read with, and the request for another attempt.
+/// The state that decides about an attempt's answer, and the copy of the request for another attempt.
 struct Rest<S, R> {
     sending: Sending<S, R>,
     copy: Option<R>,
 }
 
-/// One request's way through a service, between its attempts.
+/// One request's state between its attempts.
 pub(crate) struct Sending<S, R> {
     service: S,
     call: Call,
@@ -89,7 +89,7 @@ where
             let next = match state.as_mut().project() {
                 StateOf::Untouched { answer } => return answer.poll(context).map_err(SendError::Inner),
                 StateOf::Waiting { attempts } => return attempts.as_mut().poll(context),
-                // A future that is polled after its end may do anything but answer.
+                // A future that is polled after its end stays pending.
                 StateOf::Failed { error } => {
                     return error.take().map_or(Poll::Pending, |error| Poll::Ready(Err(error.into())));
                 }
@@ -162,7 +162,7 @@ where
         self.attempts(copy).await
     }
 
-    /// Reads an answer. After it returned `Again`, `service` is ready.
+    /// Decides about an answer. After it has returned `Again`, `service` is ready.
     async fn answered(
         &mut self,
         answer: S::Response,
@@ -171,21 +171,21 @@ where
         if self.is_done(&answer) {
             return Ok(Answered::Done(answer));
         }
-        // A borrow of the answer across an await would ask for answers that are `Sync`.
+        // The headers are cloned, because a borrow of the answer across an await would require answers that are `Sync`.
         let headers = answer.headers().clone();
         match (self.call.next(answer.status(), &headers).await?, copy) {
             (Next::Again, Some(copy)) => {
-                // Its connection is free for the next attempt, or closed.
+                // After the drop, the connection of the answer is closed, or free for the next attempt.
                 drop(answer);
                 poll_fn(|context| self.service.poll_ready(context)).await.map_err(SendError::Inner)?;
                 Ok(Answered::Again(copy))
             }
-            // The refusal is noted. The caller may be able to send the request again.
+            // If the request cannot be sent again, the caller gets the refusal, which the session has noted.
             (Next::Again, None) | (Next::Done, _) => Ok(Answered::Done(answer)),
         }
     }
 
-    /// Whether the answer is the caller's without any wait. The call decides about these answers, too.
+    /// Whether the caller gets the answer without any wait. The call decides about these answers, too.
     fn is_done(&mut self, answer: &S::Response) -> bool {
         if matches!(answer.status(), StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
             return false;
@@ -197,7 +197,7 @@ where
 
 /// The decision about an answer.
 enum Answered<A, R> {
-    /// It is the caller's.
+    /// The caller gets the answer.
     Done(A),
     /// The request is sent again.
     Again(R),
@@ -209,7 +209,7 @@ impl<S: Service<R>, R> fmt::Debug for SessionFuture<S, R> {
     }
 }
 
-/// The result of a future that needs no wait. `None` if it needs one, and it is not polled again then.
+/// The result of a future that is ready at its first poll. `None` if it is not ready. The future is not polled again.
 fn at_once<T>(future: Pin<&mut impl Future<Output = T>>) -> Option<T> {
     match future.poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(done) => Some(done),

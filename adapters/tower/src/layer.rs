@@ -20,8 +20,8 @@ type Operation<R> = Arc<dyn Fn(&R) -> Option<OperationKey> + Send + Sync>;
 
 /// A [`Layer`] that sends requests of type `R` with a session's tokens.
 ///
-/// See the [crate](crate) for the rules. Cheap to clone. Clones, and the services made by them, share what they remember of
-/// URLs.
+/// See the [crate](crate) for the rules. Cheap to clone. Clones, and the services that they make, share the remembered checks
+/// of URLs.
 pub struct SessionLayer<R> {
     session: AuthSession,
     elsewhere: Elsewhere,
@@ -36,27 +36,27 @@ pub struct SessionLayer<R> {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Elsewhere {
-    /// It is refused with [`Misdirected`], and nothing is sent. A host whose requests all go to one server learns of a wrong
-    /// URL this way.
+    /// The request is refused with [`Misdirected`], and nothing is sent. If all requests of a host go to one server, this
+    /// reveals a wrong URL.
     #[default]
     Refused,
-    /// It is sent as it is, without a token, and its answer is the caller's. For clients that also serve other servers. A
-    /// request without an absolute URL is refused all the same.
+    /// The request is sent unchanged, without a token, and the caller gets any answer. This is for clients that also send
+    /// requests to other servers. A request without an absolute URL is still refused.
     Bare,
 }
 
 impl<R: Resend> SessionLayer<R> {
-    /// A layer that sends a request again after its token was refused, if the request [can be had again](Resend::again).
+    /// A layer that sends a request again after its token was refused, if the request [can be copied](Resend::again).
     pub fn new(session: AuthSession) -> Self {
         Self::with(session, Arc::new(R::again))
     }
 }
 
 impl<R: Outgoing> SessionLayer<R> {
-    /// A layer that sends every request once. For requests with any body.
+    /// A layer that sends every request once. It works for requests with any body.
     ///
-    /// A 401 is the caller's answer. The refusal is reported to the session all the same, so the caller's own second request
-    /// has another token.
+    /// The caller gets a 401 as the answer. The refusal is also reported to the session, so if the caller repeats the request,
+    /// it gets another token.
     pub fn once(session: AuthSession) -> Self {
         Self::with(session, Arc::new(|_| None))
     }
@@ -73,8 +73,8 @@ impl<R: Outgoing> SessionLayer<R> {
         }
     }
 
-    /// The same layer, which gets a request a second time from `again`, in place of [`Resend::again`]. It is called before
-    /// the token is put into the request, and `None` stands for a request that is sent once.
+    /// The same layer, which copies requests with `again` instead of [`Resend::again`]. `again` is called before the token is
+    /// put into the request. If it returns `None`, the request is sent only once.
     ///
     /// ```
     /// use tokenkeeper_tower::SessionLayer;
@@ -98,15 +98,15 @@ impl<R: Outgoing> SessionLayer<R> {
         Self { again: Arc::new(again), ..self }
     }
 
-    /// The same layer, which treats requests to other servers or paths like this. Default: [`Elsewhere::Refused`].
+    /// The same layer, with this treatment of requests to other servers or paths. Default: [`Elsewhere::Refused`].
     #[must_use]
     pub fn elsewhere(self, elsewhere: Elsewhere) -> Self {
         Self { elsewhere, ..self }
     }
 
-    /// The same layer, which names a request's operation by `operation`. Refusals that no refresh helps are remembered by
-    /// operation (law 11), so a host that knows the tool of a request tells one tool's refusals from another's. `None` stands
-    /// for the default, which is the method with the URL's path.
+    /// The same layer, with `operation` as the function that names a request's operation. Refusals that no refresh cures are
+    /// remembered by operation (law 11), so a host that knows the tools of its requests can keep the tools apart. `None`
+    /// selects the default, which is the method with the URL's path.
     ///
     /// ```
     /// use tokenkeeper::OperationKey;
@@ -181,8 +181,8 @@ impl<S, R> Layer<S> for SessionLayer<R> {
 
 /// The [`Service`] of a [`SessionLayer`], which sends requests of type `R` through the service `S`.
 ///
-/// It is ready when the inner service is, and calls the instance that was ready. Further attempts of a request wait until that
-/// instance is ready again. An inner service is therefore never called more often than it allows.
+/// It is ready when the inner service is ready, and calls the instance that was ready. Further attempts of a request wait until
+/// that instance is ready again. An inner service is therefore never called without being ready.
 pub struct SessionService<S, R> {
     inner: S,
     layer: Arc<SessionLayer<R>>,
@@ -215,14 +215,14 @@ where
         self.inner.poll_ready(context).map_err(SendError::Inner)
     }
 
-    /// Sends `request`, with a token where it needs one.
+    /// Sends `request`, with a token if it needs one.
     ///
     /// # Cancellation
     ///
     /// Dropping the future drops the attempt that is under way. A refresh that has begun goes on, and a refusal that was
     /// received is noted.
     fn call(&mut self, request: R) -> Self::Future {
-        // The instance that is ready is called, and the clone may not be ready yet.
+        // The instance that was polled ready must be called. Its clone, which may not be ready yet, takes its place.
         let inner = self.inner.clone();
         let mut service = mem::replace(&mut self.inner, inner);
         if request.headers().contains_key(AUTHORIZATION) {

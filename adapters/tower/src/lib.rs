@@ -27,20 +27,20 @@
 //!
 //! # Rules
 //!
-//! - **Destination.** A token goes to the session's own server, to its path or below it (law 13). A request to another place
-//!   is refused, or sent without a token ([`Elsewhere`]).
-//! - **Redirects.** The inner client must follow none by itself, because the layer does not see them. A reqwest client is
-//!   built with `tokenkeeper::http::redirects`, which follows 307 and 308 within the server. A layer that follows redirects
-//!   stands *around* this one, so that each new URL is checked.
-//! - **Authorization.** A request that has an `Authorization` header is sent as it is, and its answer is the caller's.
-//! - **Refusals.** After a 401 the token is replaced and the request sent again, three times in all at most. The refused
-//!   answer is dropped before that. A request that cannot be had again ([`Resend`]) gets the 401 as its answer, and the next
-//!   request has another token. If no other token helps, the error has the reason
+//! - **Destination.** A token is sent only to the session's own server, to its path or below it (law 13). A request to another
+//!   URL is refused, or sent without a token ([`Elsewhere`]).
+//! - **Redirects.** The inner client must not follow redirects by itself, because the layer does not see them. Build a reqwest
+//!   client with `tokenkeeper::http::redirects`, which follows 307 and 308 within the server. A layer that follows redirects
+//!   must be *around* this one, so that each new URL is checked.
+//! - **Authorization.** A request that has an `Authorization` header is sent unchanged, and the caller gets any answer.
+//! - **Refusals.** After a 401 the token is replaced and the request sent again. A request is sent three times at most. The
+//!   refused answer is dropped before that. For a request that cannot be copied ([`Resend`]), the caller gets the 401, and the
+//!   next request has another token. If no other token helps, the error has the reason
 //!   ([`ResourceRefuses`](tokenkeeper::Reason::ResourceRefuses) if the server refuses fresh tokens, too).
 //! - **Scopes.** A refusal with `insufficient_scope` is the error [`SendError::step_up`], and never a refresh.
 //! - **Logins.** A session that has never signed in sends without a token, because only a 401 shows that a server wants a
-//!   login. A session that was logged out, or whose grant has ended, gives an error and sends nothing.
-//! - **Other answers** are the caller's, with any status.
+//!   login. A session that was logged out, or whose grant has ended, returns an error and sends nothing.
+//! - **Other answers** go to the caller, with any status.
 //! - **Readiness.** The layer calls the instance that was ready, and waits for it again before each further attempt. While a
 //!   request waits for a token it keeps that instance, with the permit of a concurrency limit if there is one.
 //! - **Cancellation.** Every future may be dropped at any time. A refresh that has begun goes on, and its result is stored.

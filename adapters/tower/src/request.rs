@@ -10,32 +10,32 @@ pub trait Outgoing: Send + 'static {
     /// The method.
     fn method(&self) -> &Method;
 
-    /// The absolute URL that the request is sent to, exactly as it is sent. Whether it may carry a token is decided by this
-    /// text. A request without an absolute URL carries none.
+    /// The absolute URL to which the request is sent, exactly as it is sent. This text decides whether the request may carry a
+    /// token. A request without an absolute URL never carries one.
     fn url(&self) -> impl fmt::Display + '_;
 
     /// The headers.
     fn headers(&self) -> &HeaderMap;
 
-    /// The headers, for the token.
+    /// The headers, into which the token is put.
     fn headers_mut(&mut self) -> &mut HeaderMap;
 }
 
-/// A request that can be had a second time, so that it is sent again after its token was refused. Implemented for
+/// A request that can be copied, so that it can be sent again after its token was refused. Implemented for
 /// [`http::Request`] whose body is `Clone`, and for `reqwest::Request` (feature `reqwest`).
 ///
-/// A clone must be the same request. For a body whose clones share one stream, use [`SessionLayer::once`] or
+/// A copy must be the same request. For a body whose clones share one stream, use [`SessionLayer::once`] or
 /// [`SessionLayer::resend`].
 ///
 /// [`SessionLayer::once`]: crate::SessionLayer::once
 /// [`SessionLayer::resend`]: crate::SessionLayer::resend
 pub trait Resend: Outgoing + Sized {
-    /// The same request once more. `None` if it cannot be had again, for example because its body is a stream. Called before
-    /// the token is put into the request.
+    /// A copy of the request. `None` if it cannot be copied, for example because its body is a stream. Called before the token
+    /// is put into the request.
     fn again(&self) -> Option<Self>;
 }
 
-/// An answer that the layer can read a refusal from. Implemented for [`http::Response`], and for `reqwest::Response`
+/// An answer from which the layer can read a refusal. Implemented for [`http::Response`], and for `reqwest::Response`
 /// (feature `reqwest`).
 pub trait Incoming: Send + 'static {
     /// The status.

@@ -1,4 +1,4 @@
-//! The decisions about requests that are made once for each URL.
+//! The decisions about requests, which are made once for each method and URL.
 
 use std::fmt;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use tokenkeeper::{AuthSession, Destination, Misdirected, OperationKey};
 
 use crate::Outgoing;
 
-/// How many requests are remembered. An MCP server has one URL, and three methods.
+/// The maximum number of remembered decisions. An MCP server has one URL and three methods.
 const MAX_REMEMBERED: usize = 16;
 
 /// The decisions about the latest requests with different methods and URLs, newest first. A check of a destination parses two
@@ -41,7 +41,7 @@ impl Verdicts {
         let (destination, operation) = (session.destination(&url), by_method_and_path(request.method(), &url));
         let verdict = Verdict { method: request.method().clone(), url, destination: destination.clone(), operation };
         let verdict = Arc::new(verdict);
-        // A request of another task may be remembered twice, which costs a place.
+        // The decision about a request in another task may be remembered twice, which only costs a place.
         self.0.rcu(|known| {
             let kept = known.iter().take(MAX_REMEMBERED - 1);
             [&verdict].into_iter().chain(kept).map(Arc::clone).collect::<Vec<_>>()
@@ -61,13 +61,13 @@ impl Verdict {
     }
 }
 
-/// The operation of a request whose host names none. The session has one origin, and the query is no part of an operation.
+/// The operation of a request for which the host names none. The origin is always the same, and the query is left out.
 pub(crate) fn by_method_and_path(method: &Method, url: &str) -> OperationKey {
     let path = url.split(['?', '#']).next().unwrap_or_default();
     OperationKey::of(&format!("{method} {path}"))
 }
 
-/// Whether `shown` reads as `text`, without an allocation.
+/// Whether `shown` is displayed as `text`, without an allocation.
 fn reads(shown: impl fmt::Display, text: &str) -> bool {
     struct Rest<'t>(&'t str);
     impl fmt::Write for Rest<'_> {
@@ -113,7 +113,11 @@ mod tests {
         let (to, first) = of(Method::POST, "https://mcp.example.com/mcp");
         assert_eq!(to.unwrap().url(), "https://mcp.example.com/mcp");
         assert_eq!((of(Method::POST, "https://mcp.example.com/mcp").1, verdicts.count()), (first, 1));
-        assert_eq!(of(Method::POST, "https://mcp.example.com/mcp?a=1").1, first, "the query is no operation");
+        assert_eq!(
+            of(Method::POST, "https://mcp.example.com/mcp?a=1").1,
+            first,
+            "the query is not part of the operation"
+        );
         assert_ne!(of(Method::GET, "https://mcp.example.com/mcp").1, first);
         assert_ne!(of(Method::POST, "https://mcp.example.com/mcp/x").1, first);
         for _ in 0..2 {
