@@ -114,10 +114,11 @@ Commands:
   help      Print this message or the help of the given subcommand(s)
 
 Options:
-      --home <DIR>   The folder that keeps the sessions [default: $XDG_STATE_HOME/tokenkeeper or ~/.local/state/tokenkeeper] [env: TOKENKEEPER_HOME]
-      --key <PLACE>  Where the home's key is: in a file of the home (file), or in the operating system's keychain (keychain) [env: TOKENKEEPER_KEY] [default: file]
-  -h, --help         Print help
-  -V, --version      Print version
+      --home <DIR>        The folder that keeps the sessions [default: $XDG_STATE_HOME/tokenkeeper or ~/.local/state/tokenkeeper] [env: TOKENKEEPER_HOME]
+      --key <PLACE>       Where the home's key is: in a file of the home (file), or in the operating system's keychain (keychain) [env: TOKENKEEPER_KEY] [default: file]
+      --providers <FILE>  A file with providers of your own, and with changes to known ones [default: $XDG_CONFIG_HOME/tokenkeeper/providers.json or ~/.config/tokenkeeper/providers.json, if it exists] [env: TOKENKEEPER_PROVIDERS]
+  -h, --help              Print help
+  -V, --version           Print version
 
 Exit codes:
   0  done
@@ -159,6 +160,11 @@ Options:
           
           [env: TOKENKEEPER_KEY]
           [default: file]
+
+      --providers <FILE>
+          A file with providers of your own, and with changes to known ones [default: $XDG_CONFIG_HOME/tokenkeeper/providers.json or ~/.config/tokenkeeper/providers.json, if it exists]
+          
+          [env: TOKENKEEPER_PROVIDERS]
 
   -h, --help
           Print help (see a summary with '-h')
