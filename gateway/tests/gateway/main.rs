@@ -4,6 +4,11 @@
 #![allow(clippy::disallowed_methods, clippy::expect_used, reason = "tasks of tests")]
 
 mod attacks;
+#[cfg(unix)]
+mod browser;
+#[cfg(unix)]
+#[path = "../../../tests/rigs/chromium.rs"]
+mod chromium;
 mod conformance;
 mod documents;
 mod faults;
@@ -16,3 +21,5 @@ mod rigs;
 mod sdks;
 mod signing_in;
 mod tokens;
+#[path = "../../../actors/tests/common/within.rs"]
+mod within;
