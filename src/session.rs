@@ -13,7 +13,8 @@ use crate::proof::Prover;
 
 use crate::{
     Account, ChallengeKey, ConfigureError, Dpop, IdentityError, Lease, LoggedOut, Login, LoginError, LogoutError,
-    OperationKey, Reason, RenewalPlan, ServerIdentity, SessionState, StateWatch, Target, TokenError, TokenOptions,
+    OperationKey, ProviderName, Reason, RenewalPlan, ServerIdentity, SessionState, StateWatch, Target, TokenError,
+    TokenOptions,
 };
 
 /// A handle on the session of one server identity. Cheap to clone; all handles of an identity are on one session.
@@ -143,7 +144,7 @@ impl AuthSession {
     }
 
     /// Stores a login and serves it from then on. It replaces the session's previous login and begins a new epoch (law
-    /// 12).
+    /// 12). A login without a provider, for a session at a provider's API, is one of that provider.
     ///
     /// # Errors
     ///
@@ -155,8 +156,14 @@ impl AuthSession {
     ///
     /// Safe to drop. Once polled, the login is stored all the same.
     pub async fn install(&self, login: Login) -> Result<(), LoginError> {
-        let login =
+        let mut login =
             login.complete(self.identity().resource(), self.engine.now(), |token| self.engine.credential(token))?;
+        if let Target::Api { provider } = self.identity().target()
+            && login.renewal.provider.is_none()
+        {
+            // The session is with that provider, and a request in another form could cost the refresh token.
+            login.renewal.provider = ProviderName::new(provider.as_str().to_owned()).ok();
+        }
         self.engine.install(login).await?;
         Ok(())
     }

@@ -6,11 +6,11 @@ use std::time::Duration;
 use http::{HeaderMap, Method as Verb, StatusCode};
 use tokenkeeper::engine::memory::MemoryStore;
 use tokenkeeper::engine::values::DigestKey;
-use tokenkeeper::issuers::Client;
 use tokenkeeper::issuers::providers::Providers;
+use tokenkeeper::issuers::{Client, IssuerSettings};
 use tokenkeeper::registration::Clients;
 use tokenkeeper::{
-    AuthRuntime, AuthSession, LoginCause, LoginMethod, LoginProgress, LoginReason, LoginSettings, LoginWish,
+    AuthRuntime, AuthSession, Login, LoginCause, LoginMethod, LoginProgress, LoginReason, LoginSettings, LoginWish,
     Misdirected, Next, OfferedPrompt, OperationKey, Reason, RevocationOutcome, Scopes, SessionSpec, TokenOptions,
     callback,
 };
@@ -180,6 +180,25 @@ async fn a_provider_of_a_file_is_signed_in_to_like_a_known_one() {
     let nameless = auth.session(SessionSpec::provider("nobody-knows").unwrap());
     assert_eq!(page(&nameless, &["read"]).await, Err(LoginReason::NoAuthorizationServer));
     assert!(auth.shutdown(WAIT).await.is_clean());
+}
+
+#[tokio::test]
+async fn an_imported_login_has_the_provider_of_its_api() {
+    for vendor in with_page() {
+        let (server, store) = (Server::new(vendor), MemoryStore::new(DigestKey::new([7; 32])));
+        let auth = runtime(&store, &server, vendor, Providers::builtin()).await;
+        let session = auth.session(spec(vendor));
+        let client = match vendor.method {
+            Method::Basic => Client::secret_basic(CLIENT, SECRET),
+            _ => Client::secret_post(CLIENT, SECRET),
+        };
+        let issuer = IssuerSettings::new(vendor.issuer, vendor.token, client).unwrap();
+        let login = Login::at(issuer).refresh_token(server.granted()).granted(["read", "write"]);
+        within("the login", session.install(login)).await.unwrap();
+        let lease = within("a token", session.token()).await.unwrap();
+        assert_eq!(lease.token().expose(), server.newest_access(), "{}", vendor.name);
+        assert!(auth.shutdown(WAIT).await.is_clean());
+    }
 }
 
 #[tokio::test]
