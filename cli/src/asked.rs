@@ -6,7 +6,7 @@ use tokenkeeper::engine::values::record::{Prompt, PromptState};
 
 use crate::when;
 
-/// The request in a sentence. `None` if it is open and has expired, which its journal shows.
+/// The request in a sentence. `None` if it is open and has expired. The journal then shows its end.
 pub(crate) fn words(prompt: &Prompt, now: WallTime) -> Option<String> {
     match prompt.state {
         PromptState::Open if prompt.expires <= now => None,

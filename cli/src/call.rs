@@ -96,7 +96,7 @@ pub(crate) fn run(arguments: &Arguments, home: &HomeArguments, out: &mut impl Wr
             Err(OpenFailure::Command(failure)) => Err(failure),
             Err(OpenFailure::Request(failure)) => report.not_opened(failure, &connection).await,
         };
-        // A lost token is worse than a failed call.
+        // If the calls failed and a token was lost, the loss is reported.
         connection.close().await.and(done)
     })
 }

@@ -9,8 +9,8 @@ use tokenkeeper::stores::file::FileStore;
 
 use crate::when;
 
-/// The end of the stored cool-down of `issuer` at `now`. `None` if there is none, it is over, or it cannot be read. The
-/// next command finds out in the last case.
+/// The end of the stored cool-down of `issuer` at `now`. `None` if there is none, it is over, or it cannot be read. An
+/// unreadable entry is not reported here.
 pub(crate) async fn end(store: &FileStore, issuer: Option<&str>, now: &Moment) -> Option<WallTime> {
     let key = IssuerKey { issuer: Issuer(issuer?.to_owned()), kind: EntryKind::Cooldown };
     match store.load_issuer(&key).await.ok()??.content? {

@@ -1,6 +1,6 @@
 //! `tokenkeeper doctor`: explains what a login at a server would meet.
 //!
-//! [`walk`] sends the requests of a login up to the metadata, and records them. The judgement of what came is pure.
+//! [`walk`] sends the requests of a login up to the metadata, and records them. The judgement of the answers is pure.
 
 mod endpoints;
 mod environment;
@@ -190,7 +190,7 @@ fn scope_sources(walked: &Walked) -> ScopeSources {
     }
 }
 
-/// The authorization server that is looked at closely.
+/// The authorization server that is examined in detail.
 #[derive(Debug)]
 struct Chosen {
     described: Described,
@@ -198,8 +198,9 @@ struct Chosen {
     is_usable: bool,
 }
 
-/// The steps of the walk, and the authorization server that a login would use. If none works, it is the first of which
-/// anything is known. `bound` is the issuer of the stored session, which a login uses as long as it is listed (law 13).
+/// The steps of the walk, and the authorization server that a login would use. If no server can be used, it is the first one
+/// about which anything is known. `bound` is the issuer of the stored session, which a login uses as long as it is listed
+/// (law 13).
 fn judge(
     resource: &ResourceUri,
     mut walked: Walked,
@@ -226,7 +227,7 @@ fn judge(
         *place = place.take().or(described);
     }
     if chosen.is_some() {
-        // The others are not needed.
+        // One server is enough, so problems of the others prevent nothing.
         of_servers.iter_mut().for_each(Step::soften);
     }
     steps.extend(of_servers);

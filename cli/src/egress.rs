@@ -16,20 +16,20 @@ use url::Url;
 
 use crate::failure::Failure;
 
-/// The variable that names the proxy for addresses that servers name. Those of `HTTPS_PROXY` are used for the addresses that
-/// the person named alone, because a proxy looks names up by itself, and would reach what is private in its network.
+/// The variable that names the proxy for URLs that servers name. The proxy of `HTTPS_PROXY` is used only for URLs that the
+/// person named, because a proxy resolves names itself, and could reach private addresses in its network.
 pub(crate) const PROXY: &str = "TOKENKEEPER_PROXY";
 
 /// The time-out of a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A client that goes the way that the environment names.
+/// A client with the proxy that the environment names.
 pub(crate) fn client() -> Result<ReqwestClient, Failure> {
     client_over(proxy_of_environment()?).map_err(|error| Failure::Failed(io::Error::other(error)))
 }
 
-/// A client that goes the way that the environment names, and is built when it is first used. Building one reads the system's
-/// certificates three times, which takes longer than a command whose token is good.
+/// A client with the proxy that the environment names, which is built when it is first used. Building one reads the system's
+/// certificates three times, which takes longer than the whole command if its token is good.
 pub(crate) fn deferred_client() -> Result<DeferredClient, Failure> {
     let proxy = proxy_of_environment()?;
     Ok(DeferredClient::new(move || client_over(proxy.clone())))
@@ -37,11 +37,11 @@ pub(crate) fn deferred_client() -> Result<DeferredClient, Failure> {
 
 type Build = dyn Fn() -> Result<ReqwestClient, ReqwestBuildError> + Send + Sync;
 
-/// A client that is built when it is first used. `Debug` shows nothing of its proxy, which may have a password.
+/// A client that is built when it is first used. `Debug` does not show its proxy, which may have a password.
 pub(crate) struct DeferredClient {
     build: Box<Build>,
     built: OnceCell<ReqwestClient>,
-    /// Whether the person was told why it could not be built.
+    /// Whether a note has explained to the person why the client could not be built.
     told: AtomicBool,
 }
 
@@ -50,8 +50,8 @@ impl DeferredClient {
         Self { build: Box::new(build), built: OnceCell::new(), told: AtomicBool::new(false) }
     }
 
-    /// The client. One that cannot be built sends nothing, and is built again for the next request, because the cause may pass,
-    /// as a lack of file descriptors does.
+    /// The client, built if necessary. If that fails, nothing is sent, and the next request tries again, because the cause may
+    /// pass, such as a lack of file descriptors.
     async fn built(&self) -> Result<&ReqwestClient, NotSent> {
         let built = self.built.get_or_try_init(async || (self.build)()).await;
         built.map_err(|error| {
@@ -85,7 +85,7 @@ impl fmt::Debug for DeferredClient {
     }
 }
 
-/// A client that goes through `proxy` to addresses that servers name.
+/// A client that uses `proxy` for URLs that servers name.
 pub(crate) fn client_over(proxy: Option<Url>) -> Result<ReqwestClient, ReqwestBuildError> {
     let configured = || reqwest::Client::builder().connect_timeout(CONNECT_TIMEOUT);
     match proxy {
@@ -99,7 +99,7 @@ pub(crate) fn proxy_of_environment() -> Result<Option<Url>, Failure> {
     proxy(env::var(PROXY).unwrap_or_default().trim())
 }
 
-/// The proxy of this text, which may contain a password, so that no error repeats it.
+/// The proxy with this URL. No error repeats the text, because it may contain a password.
 fn proxy(text: &str) -> Result<Option<Url>, Failure> {
     if text.is_empty() {
         return Ok(None);

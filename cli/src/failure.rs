@@ -32,13 +32,13 @@ pub(crate) enum Failure {
     Usage(String),
     /// Only a new login helps.
     LoginRequired(String),
-    /// The server refused it, or it would do harm.
+    /// The server refused the request, or the command would do harm.
     Refused(String),
     /// Trying again may help.
     Unavailable(String),
     /// The home cannot be used.
     Store(String),
-    /// A signal ended a command whose exit code for that is its own (`call` and `tools`).
+    /// A signal ended a command that has a separate exit code for this (`call` and `tools`).
     Interrupted,
 }
 
@@ -52,7 +52,7 @@ impl Failure {
             Self::Refused(_) => 4,
             Self::Unavailable(_) => 5,
             Self::Store(_) => 6,
-            // As a shell reports a program that SIGINT has ended.
+            // Shells report a program that SIGINT has ended with this code.
             Self::Interrupted => 130,
         }
     }
@@ -62,7 +62,7 @@ impl Failure {
         let told = format!("{}: {error}", error.reason());
         match error.reason() {
             Reason::StoreTrouble | Reason::ClaimsUnsupported => match store.last_trouble() {
-                // The refresh tokens belong to the other home. A login of its own is what this one needs.
+                // The refresh tokens belong to the other home, so this home needs a separate login.
                 Some(copy) if matches!(copy.trouble(), Trouble::Copy(_)) => Self::LoginRequired(format!(
                     "{told}\n  {copy}\n  tokenkeeper login gives this home a login of its own"
                 )),
@@ -92,7 +92,7 @@ impl Failure {
         }
     }
 
-    /// The same failure with a hint on a line of its own, if there is one.
+    /// The same failure, with the hint on a separate line if there is one.
     pub(crate) fn with(self, hint: Option<String>) -> Self {
         match hint {
             Some(hint) => self.mapped(|told| format!("{told}\n  {hint}")),
@@ -100,7 +100,7 @@ impl Failure {
         }
     }
 
-    /// The same failure after a sentence on what was to be done.
+    /// The same failure, with this sentence before it.
     pub(crate) fn after(self, sentence: &str) -> Self {
         self.mapped(|told| format!("{sentence}\n  {told}"))
     }
@@ -118,7 +118,7 @@ impl Failure {
         }
     }
 
-    /// The failure for a missing token where `dir` holds no home.
+    /// The failure for a missing token if `dir` holds no home.
     pub(crate) fn no_home(dir: PathBuf) -> Self {
         let reason = Reason::NeverSignedIn;
         Self::LoginRequired(format!(
@@ -156,12 +156,12 @@ impl Failure {
             Some(reason) => {
                 Self::of_login(reason, with_hint(format!("{}: {error}", reason.as_str()), reason, identity))
             }
-            // The port of the answer is taken.
+            // There is no reason if the listener could not be opened, for example because its port is taken.
             None => Self::Unavailable(error.to_string()),
         }
     }
 
-    /// The failure of this kind for the reasons of a login.
+    /// The failure for this reason of a login, with this text.
     fn of_login(reason: LoginReason, told: String) -> Self {
         match reason {
             LoginReason::StoreTrouble => Self::Store(told),

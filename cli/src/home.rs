@@ -1,4 +1,4 @@
-//! The home that the commands share, and a runtime on it.
+//! The home, which all commands share, and a runtime on it.
 
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -17,17 +17,17 @@ use crate::egress;
 use crate::failure::Failure;
 use crate::providers::ProvidersArguments;
 
-/// How long a finished command waits for background work, such as a last save.
+/// The maximum time that a finished command waits for background work, such as a last save.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// How long a command waits for a refresh in flight after its caller's patience has ended, because the answer may be the
-/// only copy of a token. A longer `--timeout` waits longer.
+/// The maximum time that a command waits for a refresh in flight after its own time-out has passed, because the answer may be
+/// the only copy of a token.
 const FLIGHT: Duration = Duration::from_secs(60);
 
-/// How long a command repeats a write that the store does not take.
+/// The time in which a command repeats a write that the store cannot take.
 const WRITING: Duration = Duration::from_secs(30);
 
-/// The first and the longest pause between two such writes.
+/// The shortest and the longest pause between two such writes. The first pause is the shortest.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(1));
 
 /// The notes for a person who waits.
@@ -187,8 +187,8 @@ impl Keeper {
         }
     }
 
-    /// Waits for the refresh of `session` that is in flight, and for its save. A save that fails is repeated meanwhile, which
-    /// a shutdown would end.
+    /// Waits for the refresh of `session` that is in flight, and for its save. The runtime repeats a failed save during the
+    /// wait. A shutdown would end these repeats.
     #[expect(clippy::disallowed_methods, reason = "the flight goes on when the wait ends; the shutdown reports it")]
     pub(crate) async fn settle(&self, session: &AuthSession) -> Result<(), Failure> {
         let settled = async {
@@ -203,12 +203,9 @@ impl Keeper {
         self.noting(AWAITS_ANSWER, tokio::time::timeout(FLIGHT, settled)).await.map(drop)
     }
 
-    /// The result of `write`, which is repeated as long as the store cannot take it for a reason that may pass. `fault`
-    /// returns the store's part in an error.
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "a person waits; the pauses are between whole requests of the session"
-    )]
+    /// Repeats `write` while the store cannot take it for a transient reason, and returns its result. `fault` returns the store
+    /// fault in an error, if there is one.
+    #[expect(clippy::disallowed_methods, reason = "a person waits; the pauses are between complete writes")]
     pub(crate) async fn persist<T, E>(
         &self,
         mut write: impl AsyncFnMut() -> Result<T, E>,
@@ -236,8 +233,8 @@ impl Keeper {
         self.noting(AWAITS_STORE, writing).await
     }
 
-    /// Shuts the runtime down when the refresh of `session` that is in flight has ended. Returns an error if its token is not
-    /// saved by then.
+    /// Waits for the refresh of `session` that is in flight, and then shuts the runtime down. Returns an error if the new token
+    /// could not be saved.
     pub(crate) async fn land(self, session: &AuthSession) -> Result<(), Failure> {
         self.settle(session).await?;
         self.close().await
@@ -253,9 +250,9 @@ impl Keeper {
         self.end(Duration::ZERO).await
     }
 
-    /// The result of `work`. After a second a note tells the person at the terminal why the command has not ended. An
-    /// interruption ends the wait.
-    #[expect(clippy::disallowed_methods, reason = "a person is told what is waited for; no request depends on it")]
+    /// Returns the result of `work`. After a second, a note explains to the person at the terminal why the command has not
+    /// ended. An interruption ends the wait.
+    #[expect(clippy::disallowed_methods, reason = "it delays a note for a person; no request depends on it")]
     async fn noting<T>(&self, note: &str, work: impl Future<Output = T>) -> Result<T, Failure> {
         let mut interruptions = Interruptions::new()?;
         let mut work = pin!(work);
@@ -329,7 +326,7 @@ impl Interruptions {
     }
 }
 
-/// Notes which damaged records a login has replaced.
+/// Writes a note about each damaged record that a login has replaced.
 pub(crate) fn note_put_aside(store: &FileStore) {
     for file in store.put_aside() {
         let _ = writeln!(
@@ -352,9 +349,9 @@ pub(crate) fn block_on<T>(work: impl Future<Output = Result<T, Failure>>) -> Res
     })
 }
 
-/// Runs the work of a command on a new tokio runtime of this thread alone, for commands that pass messages on. Between two
-/// threads each message would wait for both. Work of the runtime's helper threads, such as a look-up of a name, is not waited
-/// for at the end.
+/// Runs the work of a command on a new tokio runtime on this thread only, for commands that pass messages on. With two threads,
+/// each message would have to wait for both. At the end, unfinished work on the blocking threads of the tokio runtime, such as
+/// the look-up of a name, is abandoned.
 pub(crate) fn block_on_this_thread<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let done = runtime.block_on(async {
@@ -365,8 +362,8 @@ pub(crate) fn block_on_this_thread<T>(work: impl Future<Output = Result<T, Failu
     done
 }
 
-/// Makes a write past the limit on file sizes fail. By default its signal ends the process, and a token that the server
-/// has issued with it. The handler stays when the listener is dropped.
+/// Makes a write past the limit on file sizes fail with an error. By default, the signal for it ends the process, and a token
+/// that the server has just issued is lost. The handler stays when the listener is dropped.
 fn outlive_file_size_limit() -> io::Result<()> {
     #[cfg(unix)]
     drop(tokio::signal::unix::signal(tokio::signal::unix::SignalKind::from_raw(

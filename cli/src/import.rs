@@ -136,7 +136,7 @@ pub(crate) fn run(arguments: &Arguments, home: &HomeArguments, out: &mut impl Wr
             unreplaced(&keeper.store, &identity, refresh).await?;
         }
         if let Some(name) = &arguments.name {
-            // Before the login, so that a name of another session stores nothing.
+            // The name is given before the login is stored. If another session has it, nothing is stored.
             name::give(&keeper.store, name, &identity).await?;
         }
         let session = keeper.session(identity.clone());
@@ -150,7 +150,7 @@ pub(crate) fn run(arguments: &Arguments, home: &HomeArguments, out: &mut impl Wr
         home::note_put_aside(&store);
         match installed {
             Ok(_) => closed,
-            // The store may have answered since.
+            // The store may have taken the login after the time-out.
             Err(error)
                 if fault(&error) == Some(StoreFault::TimedOut) && holds(&store, &identity, refresh.as_ref()).await =>
             {
@@ -189,7 +189,7 @@ pub(crate) fn run(arguments: &Arguments, home: &HomeArguments, out: &mut impl Wr
     Ok(())
 }
 
-/// The other program that a login came from.
+/// The other program from which a login came.
 struct Origin {
     program: Program,
     place: String,
@@ -205,7 +205,7 @@ impl Origin {
     }
 }
 
-/// The login of the input, and the program that it came from, if that is not standard input alone.
+/// The login in the input, and the program from which it came (`--from`), if one was named.
 fn bundle(arguments: &Arguments) -> Result<(Bundle, Option<Origin>), Failure> {
     let (Some(program), Some(url)) = (arguments.from, arguments.server.as_deref()) else {
         return Ok((Bundle::read(&input()?)?, None));
@@ -221,7 +221,7 @@ fn bundle(arguments: &Arguments) -> Result<(Bundle, Option<Origin>), Failure> {
     Ok((bundle, Some(Origin { program, place })))
 }
 
-/// Requires that no session is served for `identity`, because a login from another program's file replaces none by accident.
+/// Requires that no session is served for `identity`, so that a login from another program's file replaces none by accident.
 async fn vacant(store: &FileStore, identity: &ServerIdentity) -> Result<(), Failure> {
     let record = store.inspect(identity).await?;
     match record.as_deref().and_then(Record::grant).is_some_and(|grant| grant.parked.is_none()) {
@@ -232,12 +232,12 @@ async fn vacant(store: &FileStore, identity: &ServerIdentity) -> Result<(), Fail
     }
 }
 
-/// Requires that no other session of the home has replaced this refresh token. The server would take it for stolen.
+/// Requires that no other session of the home has replaced this refresh token. The server would take its use for theft.
 async fn unreplaced(store: &FileStore, identity: &ServerIdentity, refresh: &RefreshToken) -> Result<(), Failure> {
     let trouble = |fault| Failure::store_fault(fault, store);
     let digest = store.digest_key().await.map_err(trouble)?.digest(refresh);
     for other in store.list().await.map_err(trouble)? {
-        // A damaged record is the business of its own session.
+        // Damaged records of other sessions are skipped.
         let Ok(Some(record)) = store.inspect(&other).await else { continue };
         if other != *identity && record.dead.contains(&digest) {
             return Err(Failure::Refused(format!(

@@ -122,7 +122,7 @@ pub fn main_with(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 /// Disables core dumps, because a crash must not write tokens to the disk.
 ///
 /// A limit of 0 does not stop a dump that the system pipes to a program (`core(5)`). On Linux a process that is not dumpable
-/// has none at all, and needs no limit. A program that it runs would inherit the limit, and could not raise it.
+/// never writes a core dump, and needs no limit. A program that it runs would inherit the limit, and could not raise it.
 #[cfg(unix)]
 fn keep_secrets_out_of_core_dumps(runs_program: bool) {
     use rustix::process::{Resource, Rlimit, setrlimit};

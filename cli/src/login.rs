@@ -40,10 +40,10 @@ use machine::MachineArguments;
 use report::SignedIn;
 use surroundings::{Surroundings, Wanted};
 
-/// How long a person has to answer by default.
+/// The default time in which a person has to answer.
 const PATIENCE: Duration = Duration::from_secs(10 * 60);
 
-/// The time beyond the person's, in which the server prepares the request and the end of the prompt is stored.
+/// The time in addition to the person's, in which the request is prepared and the end of the prompt is stored.
 const GRACE: Duration = Duration::from_secs(45);
 
 /// Signs in to an MCP server, and stores the session
@@ -250,8 +250,8 @@ struct Attempt<'a> {
 }
 
 impl Attempt<'_> {
-    /// Chooses the clients, and the requests to try. The server is asked first only if they depend on it, and if a person is to
-    /// be asked at all.
+    /// Chooses the clients, and the requests to try. The authorization server is discovered first only if the choice depends on
+    /// it, and if a person is to be asked.
     async fn prepare(
         &self,
         place: Surroundings,
@@ -264,7 +264,7 @@ impl Attempt<'_> {
         let state =
             record.as_deref().map(|record| Standing::of(record, &[], false, self.providers, &clock.now()).state);
         let is_signed_in = state.is_some_and(|state| !state.needs_login());
-        // A session that the server has ended still has a token, and would be left as it is.
+        // A session that the server has ended may still have a token. Without this, it would count as signed in.
         let asks_again = self.arguments.again || self.arguments.as_another || state == Some(State::Ending);
         let wanted = self.arguments.wanted();
         let is_api = matches!(self.identity.target(), Target::Api { .. });
@@ -336,7 +336,7 @@ async fn server(
     record: Option<&Record>,
 ) -> Result<AuthorizationServer, DiscoveryError> {
     if let Target::Idp { issuer } = identity.target() {
-        // The person has named it, as the login itself takes it.
+        // The identity names the issuer. The login itself looks it up in the same way.
         return discovery.server(issuer.as_str(), Reach::Any).await.map(Arc::unwrap_or_clone);
     }
     let bound = record.and_then(Record::grant).map(|grant| grant.binding.issuer.0.as_str());

@@ -48,15 +48,15 @@ pub(crate) fn run(arguments: &Arguments, home: &HomeArguments, out: &mut impl Wr
         };
         let done = keeper.persist(async || session.logout().await, fault).await?;
         let store = keeper.store.clone();
-        // The logout does not wait for a write that the store has not answered. Closing does.
+        // The logout does not wait for a write that the store has not answered. Closing the runtime waits for it.
         let closed = match done {
-            // The revocation has been waited for.
+            // The command has waited for the revocation already.
             Ok(LoggedOut { revocation: Some(RevocationOutcome::InTheAir), .. }) => keeper.close_now().await,
             _ => keeper.close().await,
         };
         let done = match done {
             Ok(done) => closed.map(|()| done),
-            // The answer may have come since.
+            // The store may have taken the logout after the time-out.
             Err(error) if fault(&error) == Some(StoreFault::TimedOut) && is_logged_out(&store, &identity).await => {
                 Ok(LoggedOut { has_unknown_token: true, revocation: None })
             }

@@ -1,4 +1,4 @@
-//! A client of an MCP server, for commands that make requests of their own.
+//! A client of an MCP server, for commands that make requests themselves.
 
 mod answers;
 mod connection;
@@ -25,10 +25,10 @@ pub(crate) use connection::{Connection, OpenFailure, ServerArguments, within};
 pub(crate) use failure::RequestFailure;
 use open::{MODERN, OpenWire};
 
-/// How many pages of a list are read.
+/// The maximum number of pages of a list that are read.
 const MAX_PAGES: usize = 256;
 
-/// The codes by which a server means that headers do not repeat a message. The second one is that of early drafts.
+/// The error codes for headers that do not match the message. The second one is that of early drafts.
 const MISMATCH: [i64; 2] = [-32020, -32001];
 
 /// A client of one server over one pool of connections, on either wire.
@@ -41,11 +41,11 @@ pub(crate) struct McpClient {
     reopening: tokio::sync::Mutex<()>,
     tools: Mutex<KnownTools>,
     next_id: AtomicU64,
-    /// The requests that were given up after they had left, which the server of an MCP session does not know yet.
+    /// The requests that were given up after they had been sent, and whose cancellation was not sent to the server yet.
     abandoned: Mutex<Vec<u64>>,
 }
 
-/// A request on its way. Dropping it before its answer gives it up.
+/// A request that is being sent. Dropping it before its answer gives the request up.
 struct SentRequest<'a> {
     client: &'a McpClient,
     id: u64,
@@ -66,16 +66,17 @@ impl McpClient {
         }
     }
 
-    /// Sends a request with these parameters, which are members of JSON without the braces around them. Returns the message
-    /// that has its result.
+    /// Sends a request with these parameters, which are JSON members without the braces around them. Returns the message with
+    /// its result.
     ///
-    /// It is sent once, and once more where the server has surely not executed it, which is after a refused token, a lost MCP
-    /// session or missing headers. `record` notes how it was sent, and `has_left` whether the server may have executed it.
+    /// The request is sent again only if the server has certainly not executed it, which is so after a refused token, a lost
+    /// MCP session or missing headers. `record` notes how the request was sent, and `has_left` whether the server may have
+    /// executed it.
     ///
     /// # Cancellation
     ///
-    /// Dropping the future closes the connection, which cancels the request on the wire of 2026-07-28. On that of 2025,
-    /// [`cancel_abandoned`](Self::cancel_abandoned) tells the server.
+    /// Dropping the future closes the connection, which cancels the request on the wire of 2026-07-28. On the wire of 2025,
+    /// [`cancel_abandoned`](Self::cancel_abandoned) notifies the server.
     pub(crate) async fn request(
         &self,
         method: &str,
@@ -141,7 +142,7 @@ impl McpClient {
         Ok(self.wire.send_recorded(&request, has_left, record).await?)
     }
 
-    /// All pages of `tools/list`, each as the message that has it.
+    /// All pages of `tools/list`, each as the message with the page.
     pub(crate) async fn list_tools(&self) -> Result<Vec<Vec<u8>>, RequestFailure> {
         let (mut pages, mut members) = (Vec::new(), String::new());
         loop {
@@ -149,15 +150,15 @@ impl McpClient {
             let next = next_cursor(&page);
             pages.push(page);
             match next {
-                // A server that names the same page again would never end.
+                // A server that names the same page again would cause an endless loop.
                 Some(next) if pages.len() < MAX_PAGES && next != members => members = next,
                 _ => return Ok(pages),
             }
         }
     }
 
-    /// Whether a call that was refused for its headers may get better ones, because the tools are listed now. The server has
-    /// not executed it.
+    /// Lists the tools after a call was refused because of its headers. Returns whether the call may now get the right headers.
+    /// The server has not executed the call.
     async fn learns_headers(&self, call: &McpMessage, open: &OpenWire, refusal: &[u8]) -> bool {
         let Some(tool) = call.tool().filter(|_| matches!(open, OpenWire::Modern)) else { return false };
         let code = MessageParts::read(refusal).and_then(|refusal| refusal.error_code());
@@ -171,7 +172,7 @@ impl McpClient {
         self.tools().knows(tool)
     }
 
-    /// Tells the server of an MCP session which requests were given up.
+    /// Notifies the server of an MCP session of the requests that were given up.
     pub(crate) async fn cancel_abandoned(&self) {
         let abandoned = std::mem::take(&mut *self.abandoned.lock().unwrap_or_else(PoisonError::into_inner));
         let Ok(open @ OpenWire::Session(_)) = self.opened() else { return };
@@ -194,7 +195,7 @@ impl McpClient {
         session.add_to(&mut headers);
         let operation = OperationKey::of("DELETE");
         let request = McpRequest { method: Method::DELETE, headers, body: Bytes::new(), operation };
-        // A server may refuse it (405), and nothing depends on it.
+        // A server may refuse the request (405). Nothing depends on its success.
         let _ = self.wire.send(&request, &AtomicBool::default()).await;
     }
 
@@ -209,7 +210,7 @@ impl McpClient {
     }
 
     fn opened(&self) -> Result<OpenWire, Unanswered> {
-        // Requests are made of a client that is open.
+        // Requests are made only after the client was opened.
         self.open.lock().unwrap_or_else(PoisonError::into_inner).clone().ok_or(Unanswered::NoAnswer)
     }
 

@@ -14,19 +14,19 @@ pub(crate) const NOTE: Style = AnsiColor::Yellow.on_default().bold();
 pub(crate) const BAD: Style = AnsiColor::Red.on_default().bold();
 pub(crate) const PLAIN: Style = Style::new();
 
-/// The text in this style. [`print`] strips the style where the output has no colours.
+/// The text in this style. [`print`] strips the style if the output has no colours.
 pub(crate) fn paint(style: Style, text: impl std::fmt::Display) -> String {
     format!("{style}{text}{style:#}")
 }
 
-/// A text of several lines from outside, made safe to print. Line ends and tabs stay.
+/// A text of several lines from outside, made safe to print. Line ends and tabs are kept.
 pub(crate) fn harmless_lines(text: &str) -> String {
     let lines: Vec<_> =
         text.lines().map(|line| line.split('\t').map(harmless).collect::<Vec<_>>().join("\t")).collect();
     lines.join("\n")
 }
 
-/// A text from outside, made safe to print. It does not control the terminal, and nothing in it is invisible.
+/// A text from outside, made safe to print. Characters that act on a terminal or are invisible are replaced.
 pub(crate) fn harmless(text: &str) -> String {
     text.chars().map(|c| if is_plain(c) { c } else { char::REPLACEMENT_CHARACTER }).collect()
 }
@@ -44,7 +44,7 @@ pub(crate) fn print_json_text(out: &mut impl Write, json: &str) -> io::Result<()
         if is_plain(c) {
             line.push(c);
         } else if matches!(c, '\n' | '\r' | '\t') {
-            // A string of JSON has none of these.
+            // A JSON string cannot contain these characters, so they are between tokens.
             line.push(' ');
         } else {
             let mut units = [0; 2];

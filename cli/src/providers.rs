@@ -50,7 +50,7 @@ fn usual_file() -> Option<PathBuf> {
 pub(crate) fn guarded(file: &Path) -> Result<(), Failure> {
     use std::os::unix::fs::PermissionsExt;
     const WRITABLE_BY_ALL: u32 = 0o002;
-    // A file that cannot be looked at cannot be read either, and the reading tells why.
+    // A file without readable metadata is not refused here. Reading it fails, with the reason.
     let is_open = file.metadata().is_ok_and(|metadata| metadata.permissions().mode() & WRITABLE_BY_ALL != 0);
     if !is_open {
         return Ok(());
@@ -78,7 +78,7 @@ pub(crate) fn require(providers: &Providers, name: &str) -> Result<(), Failure> 
     )))
 }
 
-/// The failure of a login at the API of a provider whose row does not suffice.
+/// The failure of a login at the API of a provider whose row lacks the data for a login.
 pub(crate) fn no_login(providers: &Providers, name: &str) -> Failure {
     let has_login = |facts: &ProviderFacts| facts.authorization_server().is_some() || facts.issuer.is_some();
     let names: Vec<_> = providers.iter().filter(|(_, facts)| has_login(facts)).map(|(name, _)| name.as_str()).collect();
@@ -95,7 +95,7 @@ pub(crate) fn no_login(providers: &Providers, name: &str) -> Failure {
     })
 }
 
-/// Stores `provider` as the provider of `session`, unless it is that already. A session without a login is left as it is.
+/// Stores `provider` as the provider of `session`, unless it is stored already. A session without a login is not changed.
 pub(crate) async fn store(keeper: &Keeper, session: &AuthSession, provider: &str) -> Result<(), Failure> {
     let name = ProviderName::new(provider.to_owned()).map_err(|error| Failure::Usage(error.to_string()))?;
     let record = keeper.store.inspect(session.identity()).await?;

@@ -114,7 +114,7 @@ pub(crate) fn run(arguments: &Arguments, home: &HomeArguments, out: &mut impl Wr
             (Ok(wire), Some(address)) => listen::run(wire, logins, remedy, address, out).await,
             (Ok(wire), None) => relay(arguments, wire, logins, remedy).await,
         };
-        // A refresh that is on its way is waited for, because its answer may be the only copy of a token.
+        // This waits for a refresh in flight, because its answer may be the only copy of a token.
         keeper.land(&session).await?;
         done
     })

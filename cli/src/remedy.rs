@@ -1,4 +1,4 @@
-//! The command that a person runs where a session needs one.
+//! The command that a person can run if a session needs a person.
 
 use tokenkeeper::engine::values::record::{ClientAuth, Record};
 use tokenkeeper::machine::MachineGrant;
@@ -9,22 +9,22 @@ use crate::home::HomeArguments;
 use crate::neighbour;
 use crate::paint::harmless;
 
-/// The commands that help one session, as its record has it.
+/// The commands that help one session, according to its record.
 #[derive(Clone, Debug)]
 pub(crate) struct Remedy {
     login: String,
     renewal: RenewalKind,
 }
 
-/// Who can help a session.
+/// The way in which a session that has no token can be helped.
 #[derive(Clone, Debug)]
 enum RenewalKind {
-    /// The person who signs in to it.
+    /// A person signs in to it.
     Person,
-    /// The person who signs in at its identity provider, with this command.
+    /// A person signs in at its identity provider, with this command.
     SignOn(String),
-    /// No command that is known here, because the session was signed in with options that the record does not have. Its tokens
-    /// come from this file or command, if they do.
+    /// No command is known, because the session was signed in with options that the record does not contain. If its tokens come
+    /// from a file or a command, this is its name.
     Machine(Option<String>),
 }
 
@@ -65,7 +65,7 @@ impl Remedy {
         }
     }
 
-    /// A sentence for the person whose session has no token for this reason, if it has one.
+    /// A sentence for the person whose session has no token for this reason, if there is one.
     pub(crate) async fn hint(&self, store: &FileStore, identity: &ServerIdentity, reason: Reason) -> Option<String> {
         match (reason, &self.renewal) {
             (Reason::NeverSignedIn, _) => neighbour::hint(store, identity).await,
@@ -81,7 +81,7 @@ impl Remedy {
     }
 }
 
-/// Whether a person has to sign in, be it at the server or at its identity provider.
+/// Whether a person has to sign in, at the server or at its identity provider.
 pub(crate) fn needs_person(error: &CallError) -> bool {
     error.is_login_required() || is_sign_on(error)
 }
@@ -97,7 +97,7 @@ impl From<&str> for Remedy {
     }
 }
 
-/// The command that signs in at the identity provider whose session is `other`, as the client that it was signed in with.
+/// The command that signs in at the identity provider whose session is `other`, with the client of that session.
 async fn sign_on(home: &HomeArguments, store: &FileStore, other: &ServerIdentity) -> String {
     let mut command = home.login_command(other);
     let record = store.inspect(other).await.ok().flatten();

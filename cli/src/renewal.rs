@@ -1,10 +1,10 @@
-//! How a session gets its next token, as its record says.
+//! The way in which a session gets its next token, according to its record.
 
 use std::fmt;
 
 use tokenkeeper::engine::values::record::{Record, Spending};
 
-/// The words for the sources that the runtime has, by the names of records.
+/// The words for the sources of the runtime, by their names in records.
 const WORDS: [(&str, &str); 9] = [
     ("refresh_token", "refresh token"),
     ("client_credentials", "client credentials"),
@@ -17,7 +17,7 @@ const WORDS: [(&str, &str); 9] = [
     ("idp_refresh_token", "refresh token"),
 ];
 
-/// How a session gets its next token.
+/// The way in which a session gets its next token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Renewal {
     source: String,
@@ -44,7 +44,7 @@ impl Renewal {
         self.is_bound
     }
 
-    /// Whether it is another than a refresh token without a key.
+    /// Whether this is not a refresh token without a key, which is the usual case.
     pub(crate) fn is_unusual(&self) -> bool {
         self.source != "refresh_token" || self.is_bound
     }
@@ -53,7 +53,7 @@ impl Renewal {
 /// The words for people.
 impl fmt::Display for Renewal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // A source of another program's runtime has its own name.
+        // A source of another program is shown by its name.
         let words = WORDS.into_iter().find(|(name, _)| *name == self.source).map(|(_, words)| words);
         f.write_str(words.unwrap_or(&self.source))?;
         if self.is_bound { f.write_str(" with a key") } else { Ok(()) }

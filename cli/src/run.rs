@@ -76,14 +76,14 @@ pub(crate) fn run(arguments: &Arguments, home: &HomeArguments) -> Result<u8, Fai
     let selected = arguments.who.select()?;
     let providers = home.providers()?;
     home::block_on(async {
-        // From here on no signal is lost.
+        // Signals from here on are passed to the program.
         let signals = Signals::new()?;
         let store = home.required()?;
         let identity = selected.identity(Some(&store)).await?;
         let write_back = arguments.write_back.clone();
         let write_back = write_back.map(|command| WriteBack::new(store.clone(), command, identity.clone()));
         let keeper = match &write_back {
-            // A command that does not work is found before anything is spent.
+            // The command runs with the present token first, so that a failing command is noticed before a token is spent.
             Some(write_back) => {
                 write_back.complete().await?;
                 Keeper::open_through(store, write_back.clone(), |builder| builder.providers(providers)).await?
@@ -110,7 +110,7 @@ pub(crate) fn run(arguments: &Arguments, home: &HomeArguments) -> Result<u8, Fai
             None => Ok(()),
         };
         match (code, landed.and(written)) {
-            // A program that failed explains more than the end of its tokens.
+            // If the program itself failed, its exit code is kept, and the failure of the session is only printed.
             (Ok(0), Err(failure)) => Err(failure),
             (code, Err(failure)) => {
                 let _ = io::Write::write_fmt(&mut io::stderr(), format_args!("error: {failure}\n"));
@@ -144,7 +144,7 @@ async fn with_tokens(arguments: &Arguments, session: &AuthSession, mut signals: 
     Ok(code(status))
 }
 
-/// The exit code for the end of a program, as shells have it.
+/// The exit code for the end of a program, by the convention of shells.
 fn code(status: ExitStatus) -> u8 {
     let code = status.code().or_else(|| Some(128 + status.signal()?));
     code.and_then(|code| u8::try_from(code).ok()).unwrap_or(1)
@@ -163,7 +163,7 @@ impl Signals {
         for (number, is_of_terminal) in PASSED_ON {
             let mut stream = signal(SignalKind::from_raw(number.as_raw()))?;
             let sender = sender.clone();
-            #[expect(clippy::disallowed_methods, reason = "the set owns the task")]
+            #[expect(clippy::disallowed_methods, reason = "the set ends the task when it is dropped")]
             tasks.spawn(async move {
                 while stream.recv().await.is_some() && sender.send((number, is_of_terminal)).is_ok() {}
             });
@@ -173,14 +173,14 @@ impl Signals {
 
     /// Passes the signals on until the program ends.
     async fn pass_on_to(&mut self, child: &mut Child) -> io::Result<ExitStatus> {
-        // It is valid until the wait below has returned.
+        // The process id is valid until the wait below has returned.
         let id = child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
         loop {
             tokio::select! {
                 biased;
                 status = child.wait() => return status,
                 Some((number, is_of_terminal)) = self.received.recv() => {
-                    // The terminal has sent it to all processes of the foreground, so that the program has it already.
+                    // The terminal sends its signals to all processes in the foreground, so the program has this one already.
                     if let Some(id) = id && !(is_of_terminal && is_in_foreground()) {
                         let _ = kill_process(id, number);
                     }

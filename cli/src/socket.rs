@@ -12,7 +12,7 @@ use zeroize::Zeroizing;
 
 use crate::failure::Failure;
 
-/// The longest answer that is read, in bytes. No token is nearly as long.
+/// The longest answer that is read, in bytes. Tokens are much shorter.
 const LONGEST: u64 = 1024 * 1024;
 
 /// A token, as the host hands it out.
@@ -23,7 +23,7 @@ pub(crate) struct Answer {
     pub(crate) generation: String,
 }
 
-/// Asks for a token that lasts for `min_ttl`, and newer than the one of the generation `refused`.
+/// Asks for a token that lasts for `min_ttl` and is newer than that of the generation `refused`.
 pub(crate) fn ask(min_ttl: Duration, refused: Option<&str>, timeout: Duration) -> Result<Answer, Failure> {
     let variable = |name| {
         std::env::var(name).map_err(|_| {
@@ -55,7 +55,7 @@ fn exchange(path: &str, line: &str, timeout: Duration) -> io::Result<Zeroizing<S
     host.set_read_timeout(Some(timeout))?;
     host.set_write_timeout(Some(timeout))?;
     host.write_all(line.as_bytes())?;
-    // It rarely grows, because growing leaves copies behind.
+    // The buffer is large enough for most answers, because growing leaves copies of the token behind.
     let mut answer = Zeroizing::new(String::with_capacity(64 * 1024));
     BufReader::new(host.take(LONGEST)).read_line(&mut answer)?;
     Ok(answer)
@@ -80,7 +80,7 @@ fn read(answer: &str) -> Result<Answer, Failure> {
                 }
                 Some(reason) if reason.is_transient() => Failure::Unavailable(told),
                 Some(_) => Failure::Failed(io::Error::other(told)),
-                // The words that only the socket has.
+                // The refusals that only the socket has.
                 None => Failure::Refused(told),
             })
         }

@@ -91,7 +91,7 @@ impl Standing {
         let profile = view.plan.as_ref().map(|plan| providers.profiles().of(plan)).unwrap_or_default();
         let access = record.grant().and_then(|grant| grant.access.as_ref());
         let validity = access.map(|access| access.validity);
-        // The margin that `token` uses, too.
+        // `tokenkeeper token` uses the same margin.
         let margin = Policy::default().safety_margin;
         let good = view.lease.as_ref().is_some_and(|lease| lease.validity().is_good(margin, now));
         let is_repeatable = view.plan.as_ref().is_some_and(|plan| plan.spending == Spending::Repeatable);
@@ -109,13 +109,13 @@ impl Standing {
                     (if good { State::Ending } else { State::LoginRequired }, Some(Reason::MaybeConsumed))
                 }
                 Some(_) if profile.rotates => (State::InDoubt, Some(Reason::InDoubt)),
-                // At a server that never rotates, a lost answer leaves no doubt.
+                // If the server never rotates refresh tokens, a lost answer leaves no doubt.
                 _ if good => (State::SignedIn, None),
                 _ => (State::Expired, None),
             },
         };
         let refreshed = access.filter(|access| access.flight.is_some()).map(|access| access.validity.anchored().wall);
-        // A line about a process's shutdown is no fault of the session.
+        // A line about the shutdown of a process does not concern the session.
         let newest = journal.iter().rev().find(|entry| entry.line.reason != Some(Reason::ShuttingDown));
         let trouble = newest
             .filter(|entry| matches!(entry.line.kind, EventKind::Failed | EventKind::InDoubt | EventKind::Degraded))

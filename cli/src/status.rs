@@ -41,10 +41,10 @@ pub(crate) struct Arguments {
     watch: bool,
 }
 
-/// Changes closer together than this are shown once.
+/// The time without a further change after which a change is shown. Changes that follow each other faster are shown once.
 const QUIET_PERIOD: Duration = Duration::from_millis(100);
 
-/// How often the table is redrawn without a change, because it shows times relative to now.
+/// The interval at which the table is redrawn without a change, because it shows times relative to now.
 const REDRAW_INTERVAL: Duration = Duration::from_secs(5);
 
 /// A session and its state.

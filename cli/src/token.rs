@@ -24,8 +24,7 @@ use crate::remedy::Remedy;
 use crate::socket;
 use crate::{providers, when, who};
 
-/// How long a command reads a token that is stored. Reading does not count as waiting for one, so it may take longer than
-/// `--timeout`.
+/// The time-out for reading a stored token after `--timeout` has passed. Reading does not count as waiting for a token.
 const READING: Duration = Duration::from_secs(10);
 
 /// Prints an access token that is fit for use
@@ -150,7 +149,7 @@ pub(crate) fn run(arguments: &Arguments, home: &HomeArguments, out: &mut impl Wr
                 let is_stored = is_stored(&keeper, &identity, request.min_lifetime, &clock.now()).await;
                 let timeout = if is_stored { READING } else { Duration::ZERO };
                 let lease = session.token_with(TokenOptions { timeout, force: false, ..request }).await;
-                // A caller that insists wants no older token.
+                // With `--refresh`, the caller does not want a token that is older than the command.
                 let is_new = |lease: &Lease| is_after(&lease.validity().anchored(), &begun);
                 let is_rejected = |lease: &Lease| rejected.is_some_and(|old| !lease.generation().supersedes(&old));
                 lease.ok().filter(|lease| (!request.force || is_new(lease)) && !is_rejected(lease)).ok_or(error)
@@ -189,13 +188,13 @@ pub(crate) fn run(arguments: &Arguments, home: &HomeArguments, out: &mut impl Wr
             }
             _ => None,
         };
-        // If saving fails, the printed token may be all that is left of the refresh.
+        // The token is printed before it is known to be saved. If the save fails, the printed token is all that is left.
         let printed = headers.transpose().and_then(|headers| {
             let login_required = ended.is_some();
             print(&lease, &identity, Extras { login_required, headers }, arguments, out)
         });
         let printed = printed.and_then(|()| Ok(out.flush()?));
-        // A token that could not be printed is saved all the same.
+        // A token that could not be printed is still saved.
         keeper.land(&session).await.and(printed)
     })
 }
@@ -210,13 +209,13 @@ async fn obtain(
     if rejected.is_none_or(|rejected| lease.generation().supersedes(&rejected)) {
         return Ok(lease);
     }
-    // The command knows neither the operation nor the challenge of the request that was refused. Any will do, as long as a
-    // token that was obtained because of a refusal is not refused for ever (law 11).
+    // The command knows neither the operation nor the challenge of the request that was refused. Constant keys serve as well,
+    // so that the refusal of a token that was just obtained because of a refusal is recognised (law 11).
     session.invalidate(&lease, OperationKey(0), ChallengeKey(0)).await?;
     session.token_with(request).await
 }
 
-/// Prints the token that the program's host hands out.
+/// Prints the token that the host of this program hands out.
 #[cfg(unix)]
 fn from_socket(arguments: &Arguments, clock: &SystemClock, out: &mut impl Write) -> Result<(), Failure> {
     let answer = socket::ask(arguments.min_ttl, arguments.rejected.as_deref(), arguments.timeout)?;
@@ -243,12 +242,12 @@ fn parse_generation(text: &str) -> Result<Generation, Failure> {
     })
 }
 
-/// Whether `moment` is known not to be before `begun`.
+/// Whether `moment` is certainly not before `begun`.
 fn is_after(moment: &Moment, begun: &Moment) -> bool {
     moment.boot == begun.boot && moment.elapsed >= begun.elapsed
 }
 
-/// Whether the home holds a token that lasts for `min_lifetime`, so that no request is needed for one.
+/// Whether the home holds a token that lasts for `min_lifetime`, so that no token request is needed.
 async fn is_stored(keeper: &Keeper, identity: &ServerIdentity, min_lifetime: Duration, now: &Moment) -> bool {
     let Ok(Some(record)) = keeper.store.inspect(identity).await else { return false };
     let Some(validity) = record.view().lease.map(|lease| lease.validity()) else { return false };
@@ -256,10 +255,10 @@ async fn is_stored(keeper: &Keeper, identity: &ServerIdentity, min_lifetime: Dur
     validity.is_good(Policy::default().safety_margin, now) && validity.outlasts(need, now)
 }
 
-/// The things to print that a lease does not have.
+/// The values to print that are not part of a lease.
 struct Extras {
     login_required: bool,
-    /// The headers of a request, if they are more than the token's own.
+    /// The headers of a request, if they contain more than the token.
     headers: Option<Value>,
 }
 
@@ -289,7 +288,7 @@ fn print(
     Shown { token, kind: kind(lease.kind()), expires_at: expires_at.as_deref() }.print(&object, arguments, out)
 }
 
-/// The parts of a token that all notations have.
+/// The parts of a token that all output formats have.
 struct Shown<'a> {
     token: &'a str,
     kind: &'a str,
@@ -297,7 +296,7 @@ struct Shown<'a> {
 }
 
 impl Shown<'_> {
-    /// Prints the token in the notation that `arguments` ask for. `object` is that of `--json`.
+    /// Prints the token in the format that `arguments` select. `object` is the output of `--json`.
     fn print(&self, object: &Value, arguments: &Arguments, out: &mut impl Write) -> Result<(), Failure> {
         let Self { token, kind, expires_at } = self;
         if arguments.json {
@@ -318,7 +317,7 @@ impl Shown<'_> {
     }
 }
 
-/// The version of the ExecCredential that kubectl accepts. It refuses any other than the one that it names.
+/// The version of the ExecCredential that kubectl asks for. kubectl accepts no other version.
 fn exec_version() -> Result<&'static str, Failure> {
     const VERSIONS: [&str; 2] = ["client.authentication.k8s.io/v1", "client.authentication.k8s.io/v1beta1"];
     let info = std::env::var("KUBERNETES_EXEC_INFO").unwrap_or_default();

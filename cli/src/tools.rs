@@ -59,7 +59,7 @@ pub(crate) fn run(arguments: &Arguments, home: &HomeArguments, out: &mut impl Wr
             Err(OpenFailure::Command(failure)) => Err(failure),
             Err(OpenFailure::Request(failure)) => Err(connection.failure(failure, false).await),
         };
-        // A lost token is worse than a failed list.
+        // If the list failed and a token was lost, the loss is reported.
         connection.close().await.and(done)
     })
 }
@@ -109,7 +109,7 @@ fn name(tool: &RawValue) -> String {
     member(tool, "name").and_then(text).unwrap_or_default().into_owned()
 }
 
-/// The tools one below the other. Nothing of the server's text controls the terminal.
+/// The tools, one below the other. Characters of the server's text that act on a terminal are removed.
 fn table(tools: &[&RawValue]) -> String {
     let mut table = String::new();
     for tool in tools {
@@ -122,7 +122,7 @@ fn table(tools: &[&RawValue]) -> String {
     table
 }
 
-/// The names of a tool's arguments, after a blank each.
+/// The names of a tool's arguments, each after a blank.
 fn arguments_of(tool: &RawValue) -> String {
     let schema: Value =
         member(tool, "inputSchema").and_then(|schema| serde_json::from_str(schema.get()).ok()).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! Times and spans in the notations of people and of programs.
+//! Times and spans, in formats for people and for programs.
 
 use std::time::Duration;
 

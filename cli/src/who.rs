@@ -81,7 +81,7 @@ pub(crate) fn at(server: &str, account: Option<&str>) -> Result<ServerIdentity, 
     identity(&text(server)?, account.unwrap_or(Account::default().as_str()))
 }
 
-/// The argument, or the line of standard input that it stands for.
+/// The argument, or a line of standard input if it is `-`.
 fn text(server: &str) -> Result<Zeroizing<String>, Failure> {
     if server != "-" {
         return Ok(Zeroizing::new(server.to_owned()));
@@ -93,7 +93,7 @@ fn text(server: &str) -> Result<Zeroizing<String>, Failure> {
     }
 }
 
-/// Whether this may be the name of a session. No URL can.
+/// Whether the text is a valid name of a session. A URL never is.
 pub(crate) fn is_name(text: &str) -> bool {
     let is_mark = |c: char| matches!(c, '.' | '-' | '_');
     text.starts_with(|c: char| c.is_ascii_alphanumeric())
@@ -112,7 +112,7 @@ fn line() -> Result<Zeroizing<String>, Failure> {
     Ok(line)
 }
 
-/// The other side of a session in the form in which commands take it, with all secrets that are in its URL.
+/// The target of a session in the form that commands accept, with all secrets in its URL.
 pub(crate) fn server(identity: &ServerIdentity) -> Option<String> {
     match identity.target() {
         Target::Mcp(resource) => Some(resource.as_str().to_owned()),

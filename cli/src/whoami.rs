@@ -73,7 +73,7 @@ pub(crate) fn run(arguments: &Arguments, home: &HomeArguments, out: &mut impl Wr
             Ok(user) => show(&user, &identity, arguments, out),
             Err(error) => Err(failure(error, home, &keeper.store, &identity).await),
         };
-        // A token that was lost is worse than a person who is not known.
+        // If the person could not be found out and a token was lost, the loss is reported.
         keeper.land(&session).await.and(shown)
     })
 }

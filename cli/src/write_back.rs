@@ -23,17 +23,17 @@ use tokio::sync::Mutex;
 
 use crate::failure::Failure;
 
-/// How long one run of the command may take.
+/// The time-out of one run of the command.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The pauses before the second and the third run of a command that failed.
 const PAUSES: [Duration; 2] = [Duration::from_millis(250), Duration::from_secs(1)];
 
-/// A home whose refresh tokens of one session are also written elsewhere, by a command that reads them.
+/// A home that also passes the refresh tokens of one session to a command, which keeps them elsewhere.
 ///
-/// It adds durability and delays no answer. A refresh stores its token in the home, and callers get theirs, before the command
-/// runs. But no refresh token is presented that the command has not taken, because the claim is not granted before. If the
-/// command fails, nothing more is refreshed, and the access token serves until it expires.
+/// This adds durability and delays no answer. A refresh stores its token in the home, and callers get theirs, before the
+/// command runs. But a refresh token is not presented before the command has taken it, because the claim is not granted before.
+/// If the command fails, nothing more is refreshed, and the access token is served until it expires.
 #[derive(Clone, Debug)]
 pub(crate) struct WriteBack {
     store: FileStore,
@@ -44,13 +44,13 @@ pub(crate) struct WriteBack {
 struct Shared {
     command: String,
     identity: ServerIdentity,
-    /// Locked while the command runs, so that it runs once at a time.
+    /// Locked while the command runs, so that only one run takes place at a time.
     state: Mutex<State>,
-    /// The runtime of the command, which lives longer than that of a flight may.
+    /// The tokio runtime on which the command runs. It may outlive the one that runs a flight.
     tokio: Handle,
 }
 
-/// The last refresh token that the command was given, by its digest.
+/// The last refresh token that was given to the command, by its digest.
 #[derive(Debug, Default)]
 enum State {
     #[default]
@@ -65,7 +65,7 @@ impl WriteBack {
         Self { store, shared: Arc::new(Shared { command, identity, state, tokio }) }
     }
 
-    /// Gives the command the refresh token of the record, unless it has it.
+    /// Gives the refresh token of the record to the command, unless it was given already.
     pub(crate) async fn complete(&self) -> Result<(), Failure> {
         let mut state = self.shared.state.lock().await;
         let failure = || {
@@ -101,7 +101,7 @@ impl WriteBack {
     }
 
     /// Runs the command with the token on its standard input, and returns whether it succeeded. Its output goes to standard
-    /// error, where programs read nothing.
+    /// error, because programs read standard output.
     async fn run(&self, credential: &RefreshCredential) -> bool {
         let mut command = Command::new("sh");
         command.args(["-c", &self.shared.command]).stdin(Stdio::piped()).kill_on_drop(true);
@@ -109,7 +109,7 @@ impl WriteBack {
         let run = async {
             let mut process = command.spawn()?;
             if let Some(mut input) = process.stdin.take() {
-                // A command that does not read everything has not taken the token.
+                // If the command does not read everything, the write fails, and the token counts as not taken.
                 input.write_all(credential.token().expose().as_bytes()).await?;
             }
             io::Result::Ok(process.wait().await?.success())
@@ -119,14 +119,15 @@ impl WriteBack {
         matches!(done, Ok(Ok(true)))
     }
 
-    /// Begins what [`complete`](Self::complete) does, without waiting for it.
+    /// Starts [`complete`](Self::complete) in a task, without waiting for it.
     fn begin(&self) {
         let this = self.clone();
-        #[expect(clippy::disallowed_methods, reason = "it outlives the flight; the end of the program waits for it")]
+        #[expect(clippy::disallowed_methods, reason = "it outlives the flight; the command waits for it at its end")]
         self.shared.tokio.spawn(async move { this.complete().await.ok() });
     }
 
-    /// Whether the command has taken the refresh token of the record. `None` while it runs, and then it has begun.
+    /// Whether the command has taken the refresh token of the record. If this is not known yet, the command runs or is started,
+    /// and the result is `None`.
     async fn is_written(&self) -> Result<Option<bool>, StoreFault> {
         let Ok(state) = self.shared.state.try_lock() else { return Ok(None) };
         let record = self.store.load(&self.shared.identity).await?;
@@ -145,7 +146,8 @@ impl WriteBack {
 
 #[async_trait]
 impl TokenStore for WriteBack {
-    /// Grants no claim on a refresh token that the command has not taken. The flight asks again while it runs.
+    /// Grants no claim on a refresh token that the command has not taken. While the command runs, the claim is contended, so
+    /// the flight asks again.
     async fn claim(
         &self,
         identity: &ServerIdentity,
@@ -158,7 +160,7 @@ impl TokenStore for WriteBack {
         if !matches!(scope, ClaimScope::Spend(_)) || *identity != self.shared.identity {
             return Ok(answer);
         }
-        // Only the holder of the claim changes the token, so this stays true as long as it is held.
+        // Only the holder of the claim changes the token, so this answer stays true while the claim is held.
         let refused = match self.is_written().await {
             Ok(Some(true)) => return Ok(answer),
             Ok(Some(false)) => Err(StoreFault::Failed),
@@ -177,7 +179,7 @@ impl TokenStore for WriteBack {
         changed
     }
 
-    // All others are those of the home.
+    // All other operations are those of the home.
 
     async fn digest_key(&self) -> Result<DigestKey, StoreFault> {
         self.store.digest_key().await
