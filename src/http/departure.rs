@@ -14,12 +14,12 @@ use tokenkeeper_actors::values::ElapsedTime;
 pub struct Departure(Option<(Arc<dyn Clock>, ElapsedTime)>);
 
 impl Departure {
-    /// A request that may leave until `clock` shows `not_after`, inclusive.
+    /// The request may leave until `clock` shows `not_after`, inclusive.
     pub fn by(clock: Arc<dyn Clock>, not_after: ElapsedTime) -> Self {
         Self(Some((clock, not_after)))
     }
 
-    /// A request that may leave at any time.
+    /// The request may leave at any time.
     pub fn at_any_time() -> Self {
         Self(None)
     }

@@ -43,43 +43,43 @@ pub trait HttpClient: fmt::Debug + Send + Sync + 'static {
     ///
     /// - **Once.** The request arrives at most once. The client follows no redirect, retries in no layer, uses no
     ///   connection whose loss might send a second copy, and answers no authentication challenge.
-    /// - **As it is.** Method, URI, headers and body go out as given, the body with a `Content-Length`. An
-    ///   implementation adds the headers HTTP needs, and no cookies. It connects to the request's own host with the
-    ///   given scheme. Plain `http` never goes through a proxy, and connects `localhost` to a loopback address, even if the
-    ///   name resolves to another one.
+    /// - **Unchanged.** Method, URI, headers and body are sent as given, the body with a `Content-Length`. An
+    ///   implementation adds the headers that HTTP needs, and no cookies. It connects to the request's own host with the
+    ///   given scheme. Plain `http` never uses a proxy. For `localhost` it connects to a loopback address, even if the name
+    ///   resolves to another one.
     /// - **Within reach.** If the client [enforces](HttpClient::enforces_reach) the reach, it connects only to addresses within
     ///   [`Exchange::reach`].
     /// - **In time.** [`Departure::may_leave`] is checked immediately before the first byte of the request leaves,
     ///   after the connection is established. If it returns `false`, nothing leaves. The future resolves within
-    ///   [`Exchange::timeout`] of that moment, however slowly the peer writes, or a second later. In that second the
-    ///   implementation reads the bytes that arrived before. A timer that fires late, because the process was stopped
-    ///   or its runtime was starved, does not lose an answer that is already in the socket.
-    /// - **Bounded.** At most [`Exchange::max_answer`] bytes of the answer's body are kept. The implementation bounds
-    ///   the headers too, with the informational answers (1xx) before them, and lets other tasks run while it reads.
+    ///   [`Exchange::timeout`] of that moment, or at most a second later, even if the peer writes slowly. In that second the
+    ///   implementation reads the bytes that arrived before. If the timer fires late, because the process was stopped or its
+    ///   runtime was starved, an answer that is already in the socket is not lost.
+    /// - **Bounded.** At most [`Exchange::max_answer`] bytes of the answer's body are kept. The implementation also bounds
+    ///   the headers, including informational answers (1xx) before them, and lets other tasks run while it reads.
     /// - **Complete.** A body is complete when a whole JSON object has arrived ([`is_whole_object`]), even if the
-    ///   connection breaks or the time-out passes before its framing ends. If one of these happens before, and the bytes
-    ///   so far are an answer ([`is_answer`]), they are returned as the body, unchanged. That is so when both tokens of
-    ///   an answer with status 200 have arrived. The caller sees from the JSON that it breaks off. An invalid header
-    ///   line is skipped, and more than 100 headers are read. A compressed body is returned as it arrived, with its
+    ///   connection breaks or the time-out passes before its framing ends. If the body breaks off before that, and the bytes
+    ///   so far can be used as an answer ([`is_answer`]), they are returned as the body, unchanged. This is so when both tokens
+    ///   of an answer with status 200 have arrived. The caller notices from the JSON that it breaks off. An invalid header
+    ///   line is skipped, and more than 100 headers are read. A compressed body may be returned as it arrived, with its
     ///   `Content-Encoding`, or decoded. The caller [decodes](decode()) it.
     ///
     /// # Errors
     ///
-    /// Returns [`HttpError::NotSent`] only if the server cannot have processed the request, because the connection was never
-    /// established (with [`NotSent::Untrusted`] where the client knows that TLS failed, and with [`NotSent::Forbidden`] where
-    /// the address is out of reach), or no byte of the request's body has left or will leave. A request without a body that
-    /// found a connection may have been sent. Everything else is [`HttpError::MaybeSent`], including a time-out, a reset and a body that breaks off before it is an answer. A
-    /// status is not an error.
+    /// Returns [`HttpError::NotSent`] only if the server cannot have processed the request. Either the connection was never
+    /// established (with [`NotSent::Untrusted`] if the client knows that TLS failed, and with [`NotSent::Forbidden`] if the
+    /// address is out of reach), or no byte of the request's body has left or will leave. A request without a body counts as
+    /// possibly sent once its connection is established. Everything else is [`HttpError::MaybeSent`], including a time-out, a
+    /// reset, and a body that breaks off before it can be used. A status is not an error.
     ///
     /// # Cancellation
     ///
-    /// Dropping the future abandons the answer. The request may have arrived all the same. Flights never drop it.
+    /// Dropping the future abandons the answer. The server may have received the request nevertheless. Flights never drop it.
     async fn send(&self, exchange: Exchange) -> Result<http::Response<Body>, HttpError>;
 
     /// Connects to the host of `uri`, with its scheme and within `reach`, for one request that may follow, and sends nothing. A
     /// flight connects before it writes its mark, so that a server that cannot be reached costs no write.
     ///
-    /// `None` is the answer of a client that cannot connect ahead. This is the default. The request then goes through
+    /// A client that cannot connect in advance returns `None`, which is the default. The request is then sent by
     /// [`send`](HttpClient::send).
     ///
     /// # Errors
@@ -94,13 +94,13 @@ pub trait HttpClient: fmt::Debug + Send + Sync + 'static {
         Ok(None)
     }
 
-    /// Whether this client obeys [`Exchange::reach`]. No URL that a server names is fetched over a client that does not. The
+    /// Whether this client enforces [`Exchange::reach`]. URLs that a server names are fetched only over a client that does. The
     /// default is `false`.
     ///
-    /// For [`Reach::Public`] and [`Reach::PublicOrLoopback`], a client that does checks the URL with [`Reach::permits`], which
-    /// judges literals. It looks a name up once, refuses the request if any of its addresses is not public, and connects to
-    /// those addresses without a second look-up. It uses no proxy of the environment. A proxy that the host names in its code
-    /// may look names up in the client's place, as the host's egress guard.
+    /// For [`Reach::Public`] and [`Reach::PublicOrLoopback`], such a client checks the URL with [`Reach::permits`], which
+    /// checks address literals. It resolves a name once, refuses the request if any of the addresses is not public, and
+    /// connects to those addresses without a second look-up. It uses no proxy of the environment. A proxy that the host names
+    /// in its code may resolve names in the client's place, as the host's egress guard.
     fn enforces_reach(&self) -> bool {
         false
     }
@@ -112,8 +112,7 @@ pub trait HttpConnection: fmt::Debug + Send + 'static {
     /// Sends `exchange.request` over this connection and reads its answer, as [`HttpClient::send`] does. The time-out counts
     /// from the first byte sent, and not from the time at which the connection was established.
     ///
-    /// A request to another host, port or scheme, or with another reach, does not go over this connection. It gets one of its
-    /// own.
+    /// A request to another host, port or scheme, or with another reach, is not sent over this connection. It gets a new one.
     ///
     /// # Errors
     ///
@@ -132,13 +131,13 @@ pub struct Exchange {
     pub timeout: Duration,
     /// The maximum length of the answer's body in bytes, as it arrives. A longer body is [`MaybeSent::TooLarge`].
     pub max_answer: usize,
-    /// The deadline for sending it.
+    /// The deadline for sending the request.
     pub departure: Departure,
-    /// The addresses that it may connect to.
+    /// The addresses that the client may connect to.
     pub reach: Reach,
 }
 
-/// Why there is no answer. It reveals nothing about the request.
+/// The reason why there is no answer. It reveals nothing about the request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum HttpError {
     /// The server cannot have processed the request.
@@ -149,7 +148,7 @@ pub enum HttpError {
     MaybeSent(MaybeSent),
 }
 
-/// Why no complete answer came.
+/// The reason why no complete answer arrived.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum MaybeSent {
     /// The time-out passed.

@@ -13,9 +13,9 @@ use url::{Host, Url};
 /// The addresses that a request may connect to (law 24).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reach {
-    /// Any. The host or the person has named the URL.
+    /// Any address, because the host or the person has named the URL.
     Any,
-    /// Public addresses alone, because a server has named the URL. No proxy of the environment is used, because the proxy
+    /// Only public addresses, because a server has named the URL. No proxy of the environment is used, because the proxy
     /// would resolve the name.
     Public,
     /// Public addresses and this machine's loopback, because the session's own server is on the loopback. The loopback is
@@ -70,8 +70,8 @@ impl Reach {
     }
 }
 
-/// Why no request is sent to a URL. The text completes a sentence about the URL and does not repeat it, because a URL may hold
-/// a secret.
+/// The reason why no request is sent to a URL. The text completes a sentence about the URL and does not repeat it, because a
+/// URL may hold a secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum UnsafeUrl {
@@ -115,7 +115,7 @@ fn is_local_name(name: &str) -> bool {
 
 /// Whether `address` belongs to the public internet, so that a URL that a server names may lead there.
 ///
-/// An IPv4 address within an IPv6 address is judged by itself where a translator would connect to it (mapped, NAT64).
+/// If a translator would connect to an IPv4 address within an IPv6 address (mapped, NAT64), the IPv4 address decides.
 #[cfg_attr(not(feature = "reqwest"), allow(dead_code, reason = "only a client resolves names"))]
 pub(crate) fn is_public(address: IpAddr) -> bool {
     match address {
@@ -142,8 +142,8 @@ fn is_public_v6(address: Ipv6Addr) -> bool {
     }
 }
 
-/// The IPv4 address that a NAT64 translator would connect to (`64:ff9b::/96`, RFC 6052 section 2.1). In a network with IPv6
-/// alone, DNS64 answers with such an address for each host that has only IPv4.
+/// The IPv4 address that a NAT64 translator would connect to (`64:ff9b::/96`, RFC 6052 section 2.1). In a network that has only
+/// IPv6, DNS64 answers with such an address for each host that has only IPv4.
 fn translated(address: Ipv6Addr) -> Option<Ipv4Addr> {
     let [0x64, 0xff9b, 0, 0, 0, 0, high, low] = address.segments() else { return None };
     let ([a, b], [c, d]) = (high.to_be_bytes(), low.to_be_bytes());

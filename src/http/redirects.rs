@@ -36,7 +36,8 @@ pub fn redirects(resource: &ResourceUri) -> Policy {
 /// `attempt.url()` is the URL that the next request would be sent to, with dot segments resolved.
 fn may_follow(resource: &ResourceUri, attempt: &Attempt<'_>) -> bool {
     let keeps_the_request = matches!(attempt.status().as_u16(), 307 | 308);
-    // The first of these URLs is that of the request itself. Another resource's request keeps its headers, too.
+    // `previous` begins with the URL of the request itself. Each redirect must start at the resource, because a shared client
+    // may also send requests of other resources.
     let stays = |from: &Url| resource.covers(from.as_str()) && resource.covers(attempt.url().as_str());
     keeps_the_request && attempt.previous().len() <= MAX_REDIRECTS && attempt.previous().last().is_some_and(stays)
 }

@@ -125,8 +125,8 @@ const UNACKNOWLEDGED: Duration = Duration::from_secs(30);
 pub struct ReqwestClient {
     /// For `https`, through the host's proxies.
     secure: Client,
-    /// For plain `http`, which is for loopback. It never goes through a proxy, which would read the tokens, and
-    /// `localhost` is the loopback there, even if the name resolves to another address.
+    /// For plain `http`, which is meant for loopback. It never uses a proxy, which could read the tokens. `localhost` always
+    /// means the loopback, even if the name resolves to another address.
     plain: Client,
     /// For public addresses only, over the host's [`Egress`].
     guarded: Client,
@@ -159,10 +159,10 @@ impl ReqwestClient {
     ///
     /// It takes a builder and not a [`Client`], because a client does not reveal whether it repeats requests. It takes
     /// a closure, called three times, because plain `http` gets a client without proxies, and so do requests with a [`Reach`]
-    /// other than [`Any`](Reach::Any). Those connect by [`Egress::Direct`]. [`with_egress`](ReqwestClient::with_egress) chooses
-    /// another way. The builder's resolver and proxies have no effect for them. Its fixed addresses of names
-    /// ([`resolve`](ClientBuilder::resolve)), Unix sockets and connector layers do, without a check, because the host's own
-    /// code sets them.
+    /// other than [`Any`](Reach::Any). Those requests connect by [`Egress::Direct`], or by the way that
+    /// [`with_egress`](ReqwestClient::with_egress) chooses. The builder's resolver and proxies have no effect for them. Its
+    /// fixed addresses of names ([`resolve`](ClientBuilder::resolve)), Unix sockets and connector layers have an effect,
+    /// without a check, because the host's own code sets them.
     ///
     /// With reqwest's feature `rustls`, servers are verified against the certificates of the operating system, and on Unix
     /// systems other than Apple's and Android these are read when the client is built, from `SSL_CERT_FILE` and `SSL_CERT_DIR`
@@ -215,7 +215,7 @@ impl ReqwestClient {
 
     /// Connects to the host of `uri`.
     async fn establish(&self, uri: &http::Uri, reach: Reach) -> Result<Standing, Failure> {
-        // The URL that is checked is the one that is connected to.
+        // The same parsed URL is checked and connected to.
         let url = Url::parse(&uri.to_string()).map_err(Failure::NoUrl)?;
         let client = self.client(&url, reach)?;
         let mut request = reqwest::Request::new(reqwest::Method::GET, url);

@@ -34,7 +34,7 @@ const SPECIAL: &[(&str, &str, &str)] = &[
     ("multicast", "ff00::", "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff"),
 ];
 
-/// The neighbours of the ranges, and some well-known servers.
+/// Public addresses next to the special ranges, and some well-known servers.
 const PUBLIC: &[&str] = &[
     "1.0.0.0",
     "1.1.1.1",
@@ -107,7 +107,7 @@ fn an_ipv4_address_within_an_ipv6_address_is_judged_by_itself() {
     for (text, public) in all.iter().filter_map(|(text, public)| Some((inner(text)?, *public))) {
         assert_eq!(is_public(address(&format!("::ffff:{text}"))), public, "mapped {text}");
         assert_eq!(is_public(address(&format!("64:ff9b::{text}"))), public, "NAT64 {text}");
-        // A relay of the sender's own network would connect to it, wherever it leads.
+        // A relay in the sender's network would connect to the IPv4 address, so these are never public.
         let [a, b, c, d] = text.octets();
         assert!(!is_public(address(&format!("2002:{a:02x}{b:02x}:{c:02x}{d:02x}::1"))), "6to4 {text}");
         let hidden = text.octets().map(|byte| !byte);
@@ -119,7 +119,7 @@ fn an_ipv4_address_within_an_ipv6_address_is_judged_by_itself() {
     assert!(!is_public(address("::fffe:808:808")), "next to the prefix of mapped addresses");
 }
 
-/// The 33 addresses that the prototype's rule was measured with, by class.
+/// The 33 addresses with which the rule of the prototype was tested, by class.
 #[test]
 fn the_thirty_three_addresses_are_judged() {
     let special = [
