@@ -170,8 +170,8 @@ impl Call {
     ///
     /// # Errors
     ///
-    /// [`CallError::Misdirected`] if another session made the destination. [`CallError::Token`] with the reason why there
-    /// is no token, once the patience is over at the latest. [`CallError::Proof`] for a token that needs a proof of possession,
+    /// [`CallError::Misdirected`] if another session made the destination. [`CallError::Token`] with the reason why there is no
+    /// token, at the latest when the patience has run out. [`CallError::Proof`] for a token that needs a proof of possession,
     /// if none can be made.
     ///
     /// # Cancellation

@@ -146,7 +146,7 @@ Exit codes:
   6  store trouble: the home cannot be read or written";
 
 impl Arguments {
-    /// How the person wants to be asked.
+    /// The way in which the person wants to be asked.
     fn wanted(&self) -> Wanted {
         if self.device {
             Wanted::Device
@@ -176,7 +176,7 @@ impl Arguments {
         Scopes::new(self.scopes.iter().flat_map(|scopes| scopes.split_ascii_whitespace()))
     }
 
-    /// How long the person has to answer.
+    /// The time in which the person has to answer.
     fn patience(&self) -> Duration {
         self.timeout.unwrap_or(PATIENCE)
     }

@@ -36,7 +36,7 @@ pub enum Misdirected {
          provider's row its URLs (`api`)"
     )]
     NoServer,
-    /// The URL is none of the API of the session's provider, or not plainly below one.
+    /// The URL is neither one of the URLs of the API of the session's provider, nor plainly below one.
     #[error(
         "the request goes to no URL of the API of {provider}, and its tokens go nowhere else: add the URL to the provider's \
          row (`api`) if it is one"

@@ -61,7 +61,7 @@ impl fmt::Debug for Parameters {
     }
 }
 
-/// Why a text is no answer to a login. Nothing was consumed.
+/// The reason why a text is no answer to a login. Nothing was consumed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum CallbackError {
@@ -84,7 +84,7 @@ pub enum CallbackError {
         /// The parameter.
         parameter: &'static str,
     },
-    /// The answer belongs to another login than the one that waits.
+    /// The answer belongs to another login than the expected one.
     #[error("the address belongs to another sign-in: copy that of the page shown last")]
     OtherLogin,
 }

@@ -21,7 +21,7 @@ const GZIP: &[u8] = &[0x1f, 0x8b, 8];
 /// Decodes the body of `answer` if it is compressed with gzip, deflate (in a zlib wrapper or bare) or brotli, or with
 /// several of them. An answer that is not compressed is returned unchanged.
 ///
-/// Token requests ask for `identity`, and some proxies compress all the same. The refresh grant calls this function on
+/// Token requests ask for `identity`, but some proxies compress nevertheless. The refresh grant calls this function on
 /// each answer, so an [`HttpClient`](super::HttpClient) may return a compressed body as it arrived.
 ///
 /// The headers are a hint, because some proxies decompress a body and keep its `Content-Encoding`, and others remove

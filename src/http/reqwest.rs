@@ -111,7 +111,7 @@ const PROBE_EVERY: Duration = Duration::from_secs(5);
 /// The number of unanswered probes after which the peer is dead.
 const MAX_PROBES: u32 = 4;
 
-/// How long the request's bytes may stay unacknowledged. Linux also ends its probes after this time.
+/// The maximum time that the request's bytes may stay unacknowledged. Linux also ends its probes after this time.
 #[cfg(any(target_os = "android", target_os = "fuchsia", target_os = "linux"))]
 const UNACKNOWLEDGED: Duration = Duration::from_secs(30);
 
@@ -226,7 +226,7 @@ impl ReqwestClient {
 
     /// Sends the request of `exchange` over the connection, or over a new one.
     async fn run(&self, standing: Option<Standing>, exchange: Exchange) -> Result<http::Response<Body>, HttpError> {
-        // A request that may not leave any more needs no connection.
+        // If the request is too late already, no connection is made.
         if !exchange.departure.may_leave() {
             return Err(HttpError::NotSent(NotSent::TooLate));
         }

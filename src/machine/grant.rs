@@ -47,7 +47,7 @@ impl MachineGrant {
         Self { kind, client, scopes, server, issuer, sends_resource: true, parameters, binds: false }
     }
 
-    /// Client credentials (RFC 6749 section 4.4). The client is a confidential one that is registered already.
+    /// Client credentials (RFC 6749 section 4.4). The client must be a confidential one that is registered already.
     pub fn client_credentials(client: Client) -> Self {
         Self::of(Kind::ClientCredentials, client)
     }

@@ -60,7 +60,7 @@ impl ClockSkew {
         seconds(one).saturating_sub(seconds(other)).saturating_abs() > TOLERANCE
     }
 
-    /// How many seconds the server's clock is ahead. Negative if it is behind.
+    /// The number of seconds by which the server's clock is ahead. Negative if it is behind.
     pub const fn seconds(self) -> i64 {
         self.0
     }

@@ -149,7 +149,8 @@ impl Agreement {
         is_usable(&now_known, job, self.now()).then_some(now_known)
     }
 
-    /// Stores `registration`, and returns the one to use. A usable one that another process has stored meanwhile wins.
+    /// Stores `registration`, and returns the one to use. If another process has stored a usable one meanwhile, that one is
+    /// used.
     async fn save(
         &self,
         job: &Job,

@@ -210,7 +210,7 @@ impl MetadataDocument {
     }
 }
 
-/// Why a URL cannot be the client identifier of a metadata document.
+/// The reason why a URL cannot be the client identifier of a metadata document.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum DocumentUrlError {
@@ -238,8 +238,8 @@ fn check(url: &str) -> Result<(), DocumentUrlError> {
     if path.split('/').any(is_dots) { Err(DocumentUrlError::DotSegment) } else { Ok(()) }
 }
 
-/// The authentication methods that this version can use, the preferred one first. `private_key_jwt` is not among them,
-/// because there is no key to sign with.
+/// The authentication methods that a dynamically registered client can use, the preferred one first. `private_key_jwt` is not
+/// among them, because such a client has no key to sign with.
 pub(super) const OUR_METHODS: [ClientAuth; 3] = [ClientAuth::None, ClientAuth::Basic, ClientAuth::Post];
 
 /// The word of RFC 7591 section 2 for a method.

@@ -116,7 +116,7 @@ impl Entries {
             Ok(ClaimAnswer::Contended) | Err(StoreFault::Busy) => Claimed::Contended,
             Ok(ClaimAnswer::Unsupported) => Claimed::Without,
             Err(fault) => {
-                // The claim may have been granted all the same.
+                // The claim may have been granted nevertheless.
                 if fault == StoreFault::TimedOut {
                     let (scope, predecessor) = (ClaimScope::Entry, Predecessor::MayLive);
                     self.end(key, &Claim { holder, scope, remaining: None, predecessor }).await;

@@ -8,8 +8,8 @@ use tokenkeeper_actors::values::issuer::RegistrationOrigin;
 use super::clients::origin_words;
 use crate::LoginReason;
 
-/// Why a login has no client at an authorization server. It holds no secret. Texts of the server in it are bounded, and
-/// nothing in them acts on a terminal.
+/// The reason why a login has no client at an authorization server. It holds no secret. Texts of the server in it are bounded,
+/// and contain no characters that act on a terminal.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum RegistrationError {
@@ -105,7 +105,7 @@ pub enum RegistrationError {
     Aborted,
 }
 
-/// Why a client that a server registered is of no use.
+/// The reason why a client that a server registered cannot be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Unfit {

@@ -38,7 +38,7 @@ pub enum HostForm {
     Localhost,
 }
 
-/// Why a listener cannot be bound.
+/// The reason why a listener cannot be bound.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ListenError {

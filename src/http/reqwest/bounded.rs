@@ -21,7 +21,7 @@ const TURN: usize = 64 * 1024;
 /// The maximum number of bytes of one read.
 const PIECE: usize = 16 * 1024;
 
-/// How many more bytes the peer may send.
+/// The number of bytes that the peer may still send.
 #[derive(Debug)]
 pub(super) struct Allowance {
     bytes: AtomicUsize,

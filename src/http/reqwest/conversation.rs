@@ -87,7 +87,7 @@ impl Conversation {
                     let room = max_answer - body.as_bytes().len();
                     body.extend(&chunk[..chunk.len().min(room)]);
                     if chunk.len() <= room {
-                        // Blanks after an object are no progress.
+                        // Blanks do not count as progress, because they may follow a whole object without end.
                         if !chunk.iter().all(u8::is_ascii_whitespace) {
                             quiet = alarm(PAUSE);
                         }
