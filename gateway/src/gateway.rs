@@ -19,6 +19,7 @@ use crate::law::Limits;
 use crate::people::{Identify, IdentifyByUser, People, PeopleError, Upstream, UpstreamUser};
 use crate::seal::{GatewayKey, Seal};
 use crate::server;
+use crate::steady::SteadyClock;
 use crate::store::GatewayStore;
 
 /// The default for the maximum number of upstream logins that wait for a person at a time.
@@ -56,7 +57,7 @@ pub(crate) struct Inner {
     pub(crate) resources: Vec<ResourceUri>,
     pub(crate) scopes: Vec<String>,
     pub(crate) identify: Arc<dyn Identify>,
-    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) clock: SteadyClock,
     pub(crate) open_logins: OpenLogins,
     pub(crate) limits: Limits,
     pub(crate) upstream_timeout: Duration,
@@ -87,9 +88,7 @@ impl OpenLogins {
         let place = Place(self);
         let beginning = self.beginning.fetch_add(1, Ordering::AcqRel);
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        if open.len() + beginning >= self.max {
-            open.retain(|_, expires| now < *expires);
-        }
+        open.retain(|_, expires| now < *expires);
         (open.len() + beginning < self.max).then_some(place)
     }
 
@@ -102,8 +101,9 @@ impl OpenLogins {
         self.open.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
     }
 
-    fn len(&self) -> usize {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner).len()
+    fn count(&self, now: WallTime) -> usize {
+        let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        open.values().filter(|expires| now < **expires).count()
     }
 }
 
@@ -219,14 +219,14 @@ impl Gateway {
             replayed: read(replayed),
             revoked: read(revoked),
             refused: read(refused),
-            open_logins: self.0.open_logins.len(),
+            open_logins: self.0.open_logins.count(self.0.now()),
         }
     }
 }
 
 impl Inner {
     pub(crate) fn now(&self) -> WallTime {
-        self.clock.now().wall
+        self.clock.now()
     }
 
     /// When a person who is in use now may be forgotten. Each family of theirs has ended by then.
@@ -428,7 +428,7 @@ impl GatewayBuilder {
             resources,
             scopes: self.scopes,
             identify,
-            clock,
+            clock: SteadyClock::new(clock),
             open_logins: OpenLogins {
                 open: Mutex::default(),
                 beginning: AtomicUsize::new(0),

@@ -19,6 +19,7 @@ mod law;
 mod people;
 mod seal;
 mod server;
+mod steady;
 pub mod store;
 mod text;
 

@@ -71,6 +71,8 @@ pub(crate) enum Use {
     ClientSecret,
     /// The consent form's request.
     Form,
+    /// The form of the page at which a login begins.
+    LoginForm,
     /// The cookie of a login that is under way.
     Flow,
     /// The cookie of a browser whose person is known.
@@ -90,6 +92,7 @@ impl Use {
             Self::Client => "client",
             Self::ClientSecret => "client secret",
             Self::Form => "form",
+            Self::LoginForm => "login form",
             Self::Flow => "flow",
             Self::Person => "person",
             Self::McpSession => "mcp session",

@@ -72,9 +72,7 @@ impl Person {
         ];
         let query = Serializer::new(String::new()).extend_pairs(request).finish();
         let page = text(visit.get(&format!("/oauth/authorize?{query}")).await?).await?;
-        let (_, form) = page.split_once("name=\"form\" value=\"").ok_or("no form")?;
-        let form = form.split('"').next().unwrap_or_default();
-        let away = visit.post("/oauth/consent", &[("form", form), ("answer", "allow")]).await?;
+        let away = visit.post("/oauth/consent", &[("form", hidden(&page)?), ("answer", "allow")]).await?;
         let back = visit.at(&world.providers[0], &name, &away).await?;
         let code = parameter(location(&back)?, "code")?;
         let form = [
@@ -86,7 +84,8 @@ impl Person {
         ];
         let tokens = token(world, &form).await?.map_err(|status| format!("no tokens: {status}"))?;
         // The second provider, at the page that the answer to a call without a session there names.
-        let away = visit.get("/oauth/login/github").await?;
+        let page = text(visit.get("/oauth/login/github").await?).await?;
+        let away = visit.post("/oauth/login/github", &[("form", hidden(&page)?)]).await?;
         let done = visit.at(&world.providers[1], &name, &away).await?;
         match done.status() {
             StatusCode::OK => Ok(Self { name, tokens }),
@@ -138,6 +137,12 @@ impl Visit<'_> {
 
 pub(crate) async fn text(answer: Response) -> Done<String> {
     Ok(String::from_utf8(to_bytes(answer.into_body(), 1 << 20).await?.to_vec())?)
+}
+
+/// The hidden field of a page's form.
+fn hidden(page: &str) -> Done<&str> {
+    let (_, form) = page.split_once("name=\"form\" value=\"").ok_or("no form")?;
+    Ok(form.split('"').next().unwrap_or_default())
 }
 
 fn location(answer: &Response) -> Done<&str> {

@@ -93,7 +93,7 @@ impl Clients {
     }
 
     /// Whether these credentials are those of the client `id`. A client with a document has none, and its codes and tokens are
-    /// bound to its identifier, so that the document is not asked for: trouble of its host ends no session.
+    /// bound to its identifier, so that the document is not needed. Trouble of its host ends no session.
     pub(crate) fn authenticates(&self, seal: &Seal, id: &str, method: AuthMethod, secret: Option<&str>) -> bool {
         if is_url(id) {
             return method == AuthMethod::None && secret.is_none() && self.documents.accepts(id);

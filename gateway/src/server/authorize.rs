@@ -68,7 +68,7 @@ pub(super) async fn authorize(
     {
         return codes::issue(&gateway, subject, &request).await;
     }
-    consent::page(&gateway, &headers, &request, name.as_deref(), person.is_some())
+    consent::page(&gateway, &headers, request, name, person).await
 }
 
 /// The request of a query, and the client's name. Before client and address are known to belong together, an error is shown to

@@ -6,7 +6,8 @@ use axum::extract::{RawQuery, State};
 use axum::response::Response;
 use http::{HeaderMap, StatusCode};
 use tokenkeeper::callback::read;
-use tokenkeeper::{BrowserBinding, LoginReason};
+use tokenkeeper::{BrowserBinding, Callback, LoginReason};
+use tokio::task::JoinHandle;
 
 use super::flow::{self, Flow, Goal};
 use super::{codes, pages};
@@ -29,9 +30,32 @@ pub(super) async fn callback(
     let Some(flow) = flow::of_answer(&gateway, &headers, &key) else {
         return stop("It has expired, or was begun in another browser. Start the sign-in again in the app.");
     };
+    // A login at a further upstream adds to the sessions of one subject, and the browser's person may be another one by now.
+    if flow.upstream > 0 && flow::person_of(&gateway, &headers).as_deref() != Some(&flow.account) {
+        return stop("Another person has signed in with this browser since. Start the sign-in again in the app.");
+    }
+    // A browser that leaves now has given its answer, and the sign-in goes on without it.
+    match apart(ended(gateway, headers, flow, answer)).await {
+        Ok(answer) => answer,
+        Err(_) => pages::trouble(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "The sign-in was not completed",
+            "The gateway has an error. Tell its operator.",
+        ),
+    }
+}
+
+/// Runs a future that goes on when its caller is dropped.
+#[expect(clippy::disallowed_methods, reason = "a task with an end, which the waits of the login bound")]
+fn apart<T: Send + 'static>(future: impl Future<Output = T> + Send + 'static) -> JoinHandle<T> {
+    tokio::spawn(future)
+}
+
+/// The end of a login, and the answer for the browser.
+async fn ended(gateway: Gateway, headers: HeaderMap, flow: Flow, answer: Callback) -> Response {
+    let key = answer.key;
     let answer = answer.in_browser(BrowserBinding::new(flow.secret.as_bytes()));
-    let completed = gateway.0.runtime.complete_login(answer, COMPLETE).await;
-    let mut response = match completed {
+    let mut response = match gateway.0.runtime.complete_login(answer, COMPLETE).await {
         Ok(()) => signed_in(&gateway, &headers, &flow).await,
         Err(error) => not_signed_in(&gateway, &flow.goal, error.reason()),
     };
@@ -56,7 +80,10 @@ async fn signed_in(gateway: &Gateway, headers: &HeaderMap, flow: &Flow) -> Respo
         Goal::Session => flow::done(),
         Goal::Another(place) => flow::begin(gateway, headers, *place, Some(&subject), Goal::Session).await,
     };
-    flow::set_person(gateway, &subject, &mut answer);
+    // A person is who the first upstream says. The others only add sessions.
+    if flow.upstream == 0 {
+        flow::set_person(gateway, &subject, &mut answer);
+    }
     answer
 }
 

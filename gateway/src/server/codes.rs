@@ -5,6 +5,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use super::authorize::AuthorizationRequest;
+use crate::clients::is_on_the_machine;
 use crate::families::FamilyError;
 use crate::gateway::{Gateway, count};
 use crate::law::{FamilyId, Grant};
@@ -49,8 +50,12 @@ pub(super) async fn is_remembered(gateway: &Gateway, subject: &str, request: &Au
     stored.is_ok_and(|stored| stored.is_some())
 }
 
-/// Remembers a consent. If it cannot be stored, the person is asked again the next time.
+/// Remembers a consent. If it cannot be stored, the person is asked again the next time. So they are for each client on their
+/// machine, and nothing is stored for these.
 pub(super) async fn remember(gateway: &Gateway, subject: &str, request: &AuthorizationRequest) {
+    if is_on_the_machine(&request.redirect) {
+        return;
+    }
     let (key, now) = (key(gateway, subject, request), gateway.0.now());
     let next = Expiring { entry: Entry::Consent, expires: now.after(gateway.0.limits.family_lifetime) };
     if let Ok(present) = gateway.0.store.load(&key, now).await {

@@ -4,100 +4,64 @@
 //! a page, so that the person would never learn which client gets the code (the confused deputy). The gateway therefore asks for
 //! each client itself, before the person is sent to the upstream, and no cookie of a login is set before the answer.
 
-use std::time::Duration;
-
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::response::Response;
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use http::header::{ORIGIN, SET_COOKIE};
 use http::{HeaderMap, StatusCode};
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
-use tokenkeeper::engine::values::WallTime;
 use url::Url;
 
 use super::authorize::AuthorizationRequest;
-use super::cookies::Cookies;
 use super::flow::{self, Goal};
-use super::params::Params;
+use super::forms::{self, Form};
 use super::{CONSENT, codes, pages};
 use crate::clients::is_on_the_machine;
 use crate::gateway::Gateway;
-use crate::seal::{Use, draw};
+use crate::seal::Use;
 use crate::text::escaped;
 
-/// The cookie that ties forms to the browser in which they were shown.
-const BROWSER: &str = "browser";
-
-/// How long a form can be answered.
-const FORM_LIFETIME: Duration = Duration::from_secs(600);
-
-/// How long the cookie of a browser lasts.
-const BROWSER_LIFETIME: Duration = Duration::from_secs(24 * 3600);
-
-/// The hidden field of the form.
+/// The content of the form.
 #[derive(Serialize, Deserialize)]
-struct Form {
+struct Asked {
     request: AuthorizationRequest,
-    /// The digest of the browser's cookie.
-    browser: String,
-    expires: u64,
+    /// The name that the client gave itself.
+    name: Option<String>,
+    /// The subject whose consent is asked for, if the browser's person was known.
+    person: Option<String>,
 }
 
 /// Shows the request to the person.
-pub(super) fn page(
+pub(super) async fn page(
     gateway: &Gateway,
     headers: &HeaderMap,
-    request: &AuthorizationRequest,
-    name: Option<&str>,
-    is_known: bool,
+    request: AuthorizationRequest,
+    name: Option<String>,
+    person: Option<String>,
 ) -> Response {
-    let cookies = Cookies::of(&gateway.0.issuer);
-    let (browser, fresh) = match cookies.get(headers, BROWSER) {
-        Some(browser) if browser.len() >= 32 => (browser.to_owned(), None),
-        _ => match draw::<32>() {
-            Ok(secret) => {
-                let browser = URL_SAFE_NO_PAD.encode(secret);
-                let cookie = cookies.set(BROWSER, &browser, BROWSER_LIFETIME);
-                (browser, cookie)
-            }
-            Err(_) => return request.refused(&gateway.0.issuer, "server_error", "the gateway has no randomness"),
-        },
+    let asked = Asked { request, name, person };
+    let Ok(form) = Form::new(gateway, headers, Use::Form, &asked) else {
+        return asked.request.refused(&gateway.0.issuer, "server_error", "the gateway has no randomness");
     };
-    let expires = gateway.0.now().after(FORM_LIFETIME).as_millis();
-    let form = Form { request: request.clone(), browser: digest(&browser), expires };
-    let html = html(gateway, request, name, &gateway.0.seal.seal(Use::Form, &form), is_known);
-    let mut answer = pages::page(StatusCode::OK, &heading(request, name), &html);
-    if let Some(cookie) = fresh {
-        answer.headers_mut().append(SET_COOKIE, cookie);
-    }
-    answer
+    let label = match &asked.person {
+        Some(subject) => flow::label_of(gateway, subject).await,
+        None => None,
+    };
+    let html = html(gateway, &asked, label.as_deref(), &form.hidden);
+    form.on(pages::page(StatusCode::OK, &heading(&asked.request, asked.name.as_deref()), &html))
 }
 
 /// Takes the person's answer.
 pub(super) async fn consent(State(gateway): State<Gateway>, headers: HeaderMap, body: Bytes) -> Response {
-    let stop = |advice| pages::trouble(StatusCode::BAD_REQUEST, "This answer was not taken", advice);
-    if !is_own(&gateway, &headers) {
-        return stop("It came from another page than the gateway's own. Start the sign-in again in the app.");
-    }
-    let params = Params::of_form(&headers, &body);
-    let Some(params) = params else { return stop("The form is damaged. Start the sign-in again in the app.") };
-    let form = params.get("form").and_then(|text| gateway.0.seal.open::<Form>(Use::Form, text));
-    let Some(Form { request, browser, expires }) = form else {
-        return stop("The form is damaged. Start the sign-in again in the app.");
+    let (asked, params) = match forms::read::<Asked>(&gateway, &headers, Use::Form, &body) {
+        Ok(read) => read,
+        Err(advice) => return pages::trouble(StatusCode::BAD_REQUEST, "This answer was not taken", advice),
     };
-    let held = Cookies::of(&gateway.0.issuer).get(&headers, BROWSER);
-    if held.map(digest).as_deref() != Some(&browser) {
-        return stop(
-            "The form was shown in another browser, or cookies are off. Allow cookies, and start again in the app.",
-        );
-    }
-    if gateway.0.now() >= WallTime::from_millis(expires) {
-        return stop("The page was open for too long. Start the sign-in again in the app.");
-    }
     let person = flow::person_of(&gateway, &headers);
+    // Another person has signed in since the page was shown, in another tab. A consent is given by the one who saw the page.
+    if params.get("answer") == Some("allow") && person != asked.person {
+        return page(&gateway, &headers, asked.request, asked.name, person).await;
+    }
+    let request = asked.request;
     match (params.get("answer"), person) {
         (Some("allow"), Some(subject)) if flow::is_signed_in(&gateway, &subject).await => {
             codes::remember(&gateway, &subject, &request).await;
@@ -108,17 +72,6 @@ pub(super) async fn consent(State(gateway): State<Gateway>, headers: HeaderMap, 
     }
 }
 
-/// Whether a browser sent the form from the gateway's own page. Browsers of today send at least one of the two headers.
-fn is_own(gateway: &Gateway, headers: &HeaderMap) -> bool {
-    let site = headers.get("sec-fetch-site").is_none_or(|site| site == "same-origin");
-    let origin = headers.get(ORIGIN).is_none_or(|origin| origin == gateway.0.issuer.as_str());
-    site && origin
-}
-
-fn digest(browser: &str) -> String {
-    URL_SAFE_NO_PAD.encode(Sha256::digest(browser.as_bytes()))
-}
-
 fn heading(request: &AuthorizationRequest, name: Option<&str>) -> String {
     match (name, host_of(&request.client)) {
         (Some(name), _) => format!("Allow “{name}” to act for you?"),
@@ -127,7 +80,8 @@ fn heading(request: &AuthorizationRequest, name: Option<&str>) -> String {
     }
 }
 
-fn html(gateway: &Gateway, request: &AuthorizationRequest, name: Option<&str>, form: &str, is_known: bool) -> String {
+fn html(gateway: &Gateway, asked: &Asked, label: Option<&str>, form: &str) -> String {
+    let (request, name) = (&asked.request, asked.name.as_deref());
     let mut rows = String::new();
     let mut row = |term: &str, text: &str| {
         rows.push_str(&format!("<dt>{term}</dt><dd>{}</dd>", escaped(text)));
@@ -138,6 +92,9 @@ fn html(gateway: &Gateway, request: &AuthorizationRequest, name: Option<&str>, f
     }
     let labels: Vec<_> = gateway.0.upstreams.iter().map(|upstream| upstream.label.as_str()).collect();
     row("With your accounts at", &labels.join(", "));
+    if let Some(label) = label {
+        row("You are signed in as", label);
+    }
     match host_of(&request.client) {
         Some(host) => row("The app is described by", &host),
         None => row("The app's name", name.unwrap_or("none given")),
@@ -149,7 +106,11 @@ fn html(gateway: &Gateway, request: &AuthorizationRequest, name: Option<&str>, f
     } else {
         "<p class=\"note\">The app chose its name itself. Check the address above.</p>"
     };
-    let another = if is_known { "<button name=\"answer\" value=\"another\">Use another account</button>" } else { "" };
+    let another = if asked.person.is_some() {
+        "<button name=\"answer\" value=\"another\">Use another account</button>"
+    } else {
+        ""
+    };
     format!(
         "<dl>{rows}</dl>{warning}<form method=\"post\" action=\"{CONSENT}\">\
          <input type=\"hidden\" name=\"form\" value=\"{form}\">\

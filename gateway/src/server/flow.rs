@@ -3,7 +3,6 @@
 
 use std::time::Duration;
 
-use axum::extract::{Path, State};
 use axum::response::Response;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -22,6 +21,7 @@ use super::{CALLBACK, pages};
 use crate::gateway::{Gateway, LOGIN_LIFETIME};
 use crate::people::Upstream;
 use crate::seal::{Use, draw};
+use crate::text::plain_name;
 
 /// The cookie of a browser whose person has signed in.
 const PERSON: &str = "person";
@@ -72,19 +72,6 @@ struct PersonCookie {
     at: u64,
 }
 
-/// The page at which a person signs in to an upstream again. The answer to an inbound request names it.
-pub(super) async fn login(State(gateway): State<Gateway>, Path(name): Path<String>, headers: HeaderMap) -> Response {
-    let Some((place, _)) = gateway.0.upstream(&name) else {
-        let advice = "Check the address, or start again in the app.";
-        return pages::trouble(StatusCode::NOT_FOUND, "There is no such provider", advice);
-    };
-    match (place, person_of(&gateway, &headers)) {
-        (0, _) => begin(&gateway, &headers, 0, None, Goal::Session).await,
-        (place, None) => begin(&gateway, &headers, 0, None, Goal::Another(place)).await,
-        (place, Some(subject)) => begin(&gateway, &headers, place, Some(&subject), Goal::Session).await,
-    }
-}
-
 /// The subject of the browser's person, if one has signed in there.
 pub(super) fn person_of(gateway: &Gateway, headers: &HeaderMap) -> Option<String> {
     let text = Cookies::of(&gateway.0.issuer).get(headers, PERSON)?;
@@ -113,6 +100,14 @@ pub(super) async fn is_signed_in(gateway: &Gateway, subject: &str) -> bool {
     }
 }
 
+/// The name of the subject at the first upstream, where the session has it at hand.
+pub(super) async fn label_of(gateway: &Gateway, subject: &str) -> Option<String> {
+    let account = gateway.0.people.account(subject, gateway.0.now()).await.ok()??;
+    let session = gateway.0.session(gateway.0.upstreams.first()?, &account).ok()?;
+    let user = session.user_at_hand()?;
+    plain_name(user.name().or(user.email())?)
+}
+
 /// Sends the person to an upstream.
 ///
 /// A login at the first upstream identifies the person, so that it is made on a session of its own and not on that of the
@@ -138,7 +133,7 @@ pub(super) async fn begin(
     let Some(upstream) = inner.upstreams.get(place) else { return broken() };
     let Ok(session) = inner.session(upstream, &account) else { return broken() };
     match offered(gateway, upstream, &session, &secret).await {
-        Ok(Some((key, url))) => {
+        Ok(Offered::Page(key, url)) => {
             let name = name_of(&key);
             inner.open_logins.opened(name.clone(), inner.now());
             let key = URL_SAFE_NO_PAD.encode(key.0);
@@ -146,14 +141,18 @@ pub(super) async fn begin(
             let flow = Flow { upstream: place, account, key, secret, expires, goal };
             let mut answer = pages::redirect(&url);
             let cookies = Cookies::of(&inner.issuer);
-            let mut headers_of_answer = cookies.names(headers, FLOW).into_iter().skip(MAX_FLOWS - 1);
-            let dropped = headers_of_answer.by_ref().filter_map(|name| cookies.clear(&name));
+            let dropped = older_flows(gateway, headers).into_iter().filter_map(|name| cookies.clear(&name));
             for cookie in dropped.chain(cookies.set(&name, &inner.seal.seal(Use::Flow, &flow), LOGIN_LIFETIME)) {
                 answer.headers_mut().append(SET_COOKIE, cookie);
             }
             answer
         }
-        Ok(None) => signed_in_already(&goal).unwrap_or_else(busy),
+        Ok(Offered::SignedIn) if matches!(goal, Goal::Session) => done(),
+        // A login that names the person is made on a session of its own, which is not signed in.
+        Ok(Offered::SignedIn) => broken(),
+        Ok(Offered::Waits) => {
+            failed(gateway, &goal, "temporarily_unavailable", "Another sign-in is under way. Try again in a minute.")
+        }
         Err(error) => {
             tracing::warn!(reason = %error.reason(), upstream = upstream.name, "an upstream login could not begin");
             failed(
@@ -166,13 +165,22 @@ pub(super) async fn begin(
     }
 }
 
-/// The page of an upstream login that belongs to this browser. `None` if no login is necessary.
+/// The beginning of an upstream login.
+enum Offered {
+    /// The login's page, which belongs to this browser.
+    Page(LoginKey, String),
+    /// The session is signed in.
+    SignedIn,
+    /// The session waits for another login, or asks the person in another way.
+    Waits,
+}
+
 async fn offered(
     gateway: &Gateway,
     upstream: &Upstream,
     session: &AuthSession,
     secret: &str,
-) -> Result<Option<(LoginKey, String)>, SignInError> {
+) -> Result<Offered, SignInError> {
     let wish = LoginWish {
         scopes: Scopes::new(upstream.scopes.iter().cloned()),
         method: LoginMethod::Hosted {
@@ -186,20 +194,31 @@ async fn offered(
     for _ in 0..2 {
         match session.begin_login(wish.clone(), LoginCause::Person, BEGIN).await? {
             LoginProgress::Offered { key, offer, is_first: true, .. } => match offer.prompt {
-                OfferedPrompt::Browser { url } => return Ok(Some((key, url.as_str().to_owned()))),
-                _ => return Ok(None),
+                OfferedPrompt::Browser { url } => return Ok(Offered::Page(key, url.as_str().to_owned())),
+                _ => return Ok(Offered::Waits),
             },
-            LoginProgress::SignedIn => return Ok(None),
+            LoginProgress::SignedIn => return Ok(Offered::SignedIn),
             _ => {
                 let _ = session.cancel_login(BEGIN).await;
             }
         }
     }
-    Ok(None)
+    Ok(Offered::Waits)
 }
 
-fn signed_in_already(goal: &Goal) -> Option<Response> {
-    matches!(goal, Goal::Session).then(done)
+/// The logins of this browser that make room for a further one, which are the oldest. The order of cookies tells nothing, and
+/// one that does not open is of no use.
+fn older_flows(gateway: &Gateway, headers: &HeaderMap) -> Vec<String> {
+    let cookies = Cookies::of(&gateway.0.issuer);
+    let expires = |name: &str| {
+        let flow: Option<Flow> = cookies.get(headers, name).and_then(|text| gateway.0.seal.open(Use::Flow, text));
+        flow.map_or(0, |flow| flow.expires)
+    };
+    let mut flows = cookies.names(headers, FLOW);
+    flows.sort_by_cached_key(|name| expires(name));
+    let dropped = flows.len().saturating_sub(MAX_FLOWS - 1);
+    flows.truncate(dropped);
+    flows
 }
 
 /// The login that the browser's answer belongs to.

@@ -8,7 +8,7 @@
 //! | `GET /oauth/authorize` | the authorization request (RFC 6749, RFC 7636, RFC 8707), answered by the page of consent |
 //! | `POST /oauth/consent` | the answer of the person |
 //! | `GET /oauth/callback` | the answer of an upstream provider |
-//! | `GET /oauth/login/{upstream}` | the page at which a person signs in to an upstream again |
+//! | `GET`, `POST /oauth/login/{upstream}` | the page at which a person signs in to an upstream again, and its button |
 //! | `POST /oauth/token` | tokens for codes and refresh tokens |
 //! | `POST /oauth/revoke` | revocation (RFC 7009) |
 
@@ -19,6 +19,8 @@ mod consent;
 mod cookies;
 mod credentials;
 mod flow;
+mod forms;
+mod login;
 mod metadata;
 mod pages;
 mod params;
@@ -68,7 +70,7 @@ pub(crate) fn router(gateway: &Gateway) -> Router {
         .route(AUTHORIZE, get(authorize::authorize))
         .route(CONSENT, post(consent::consent))
         .route(CALLBACK, get(callback::callback))
-        .route(&[LOGIN, "/{upstream}"].concat(), get(flow::login))
+        .route(&[LOGIN, "/{upstream}"].concat(), get(login::page).post(login::begin))
         .merge(shared.layer(from_fn(for_any_origin)))
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .with_state(gateway.clone())

@@ -40,7 +40,7 @@ impl Linked {
 
     /// Begins a sign-in at the second upstream, and returns the address of its answer.
     async fn answer_of_second(&self, browser: &mut Browser, name: &str) -> String {
-        let away = browser.get(&self.rig.url("/oauth/login/second")).await;
+        let away = browser.login(&self.rig, "second").await;
         assert!(away.location().starts_with(self.second.origin()), "{}", away.location());
         self.answer_at_second(&away, name).await
     }
@@ -90,7 +90,7 @@ async fn a_person_links_a_second_upstream_and_all_clients_use_it() {
     let other = linked.sign_in(&mut linked.rig.browser(), "alice").await;
     assert_eq!(linked.call(&other).await, (200, "alice-at-second".to_owned()));
     assert_eq!(linked.call(&first).await, (200, "alice-at-second".to_owned()));
-    let again = browser.get(&linked.rig.url("/oauth/login/second")).await;
+    let again = browser.login(&linked.rig, "second").await;
     assert!(again.body.contains("You are signed in"), "a session that is signed in needs no login");
 }
 
@@ -99,7 +99,7 @@ async fn a_browser_whose_person_is_not_known_signs_in_at_the_first_upstream_befo
     let linked = Linked::new().await;
     let tokens = linked.sign_in(&mut linked.rig.browser(), "alice").await;
     let mut browser = linked.rig.browser();
-    let away = browser.get(&linked.rig.url("/oauth/login/second")).await;
+    let away = browser.login(&linked.rig, "second").await;
     assert!(away.location().starts_with(linked.rig.upstream.origin()));
     let answer = Person::open(away.location()).await.unwrap().callback.unwrap();
     let away = browser.get(&answer).await;
@@ -140,4 +140,23 @@ async fn of_two_browsers_of_one_person_the_later_one_completes_the_login() {
     assert_eq!(later.get(&answer).await.status, 200);
     assert_eq!(linked.call(&tokens).await, (200, "alice-at-second".to_owned()));
     assert_eq!(linked.second.counts().of(Endpoint::Token), 1);
+}
+
+#[tokio::test]
+async fn a_login_at_a_second_upstream_never_changes_the_browsers_person() {
+    let linked = Linked::new().await;
+    let mut browser = linked.rig.browser();
+    let of_alice = linked.sign_in(&mut browser, "alice").await;
+    let hers = linked.answer_of_second(&mut browser, "alice-at-second").await;
+    // Bob signs in at the same browser, and then her answer comes.
+    linked.rig.upstream.subject("bob");
+    let away = browser.login(&linked.rig, "up").await;
+    browser.get(&Person::open(away.location()).await.unwrap().callback.unwrap()).await;
+    let bob = browser.cookies["tkg-person"].clone();
+    assert_eq!(browser.get(&hers).await.status, 400);
+    assert_eq!(browser.cookies["tkg-person"], bob);
+    assert_eq!((linked.call(&of_alice).await.0, linked.second.counts().of(Endpoint::Token)), (403, 0));
+    let his = linked.answer_of_second(&mut browser, "bob-at-second").await;
+    assert_eq!(browser.get(&his).await.status, 200);
+    assert_eq!(browser.cookies["tkg-person"], bob, "nor does one of his own");
 }

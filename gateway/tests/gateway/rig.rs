@@ -345,6 +345,16 @@ impl Browser {
         self.send(request).await
     }
 
+    /// Presses the button of the page at which a login at an upstream begins.
+    pub(crate) async fn login(&mut self, rig: &Rig, upstream: &str) -> Answer {
+        let url = rig.url(&format!("/oauth/login/{upstream}"));
+        let page = self.get(&url).await;
+        assert_eq!(page.status, 200, "{}", page.body);
+        let body = url::form_urlencoded::Serializer::new(String::new()).append_pair("form", &page.form()).finish();
+        let request = self.http.post(url).header("content-type", "application/x-www-form-urlencoded").body(body);
+        self.send(request).await
+    }
+
     /// Answers a page of consent.
     pub(crate) async fn press(&mut self, rig: &Rig, form: &str, answer: &str, headers: &[(&str, &str)]) -> Answer {
         let body = url::form_urlencoded::Serializer::new(String::new())

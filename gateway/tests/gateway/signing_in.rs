@@ -2,7 +2,11 @@
 
 use std::time::Duration;
 
+use axum::body::Body;
+use http::Request;
+use tokenkeeper_testkit::hostile::When;
 use tokenkeeper_testkit::login_server::{Browser as Person, Consent, Endpoint};
+use tower::ServiceExt as _;
 
 use super::rig::{BACK, Rig, query};
 
@@ -91,6 +95,7 @@ async fn a_program_on_the_persons_machine_is_shown_each_time() {
     let rig = Rig::new().await;
     let (client, mut browser) = (rig.register().await, rig.browser());
     rig.code(&mut browser, &client).await;
+    assert_eq!(rig.store.counts().consents, 0, "a consent that is never read is not stored");
     let page = browser.get(&rig.authorize(&client, &[])).await;
     assert_eq!(page.status, 200);
     let callback = browser.allow(&rig, &page).await;
@@ -142,7 +147,7 @@ async fn a_person_signs_in_to_an_upstream_again_at_its_own_page() {
     rig.upstream.hostile().revoke(chain);
     rig.upstream.hostile().kill_access_tokens();
     let mut browser = rig.browser();
-    let away = browser.get(&rig.url("/oauth/login/up")).await;
+    let away = browser.login(&rig, "up").await;
     let visit = Person::open(away.location()).await.unwrap();
     let page = browser.get(&visit.callback.unwrap()).await;
     assert_eq!(page.status, 200);
@@ -150,4 +155,68 @@ async fn a_person_signs_in_to_an_upstream_again_at_its_own_page() {
     // The client's own tokens lead to the new session.
     assert_eq!(rig.call(&tokens.access).await.json()["upstream"], "alice");
     assert_eq!(browser.get(&rig.url("/oauth/login/other")).await.status, 404);
+}
+
+#[tokio::test]
+async fn a_consent_is_given_by_the_person_who_saw_the_page() {
+    let rig = Rig::new().await;
+    let (client, mut browser) = (rig.register().await, rig.browser());
+    rig.code(&mut browser, &client).await;
+    let of_alice = browser.get(&rig.authorize(&client, &[])).await;
+    // Bob signs in in another tab, and then the button of the first one is pressed.
+    rig.upstream.subject("bob");
+    let away = browser.login(&rig, "up").await;
+    browser.get(&Person::open(away.location()).await.unwrap().callback.unwrap()).await;
+    let shown = browser.press(&rig, &of_alice.form(), "allow", &[]).await;
+    assert_eq!((shown.status, shown.location()), (200, ""), "the page is shown again, to Bob");
+    assert!(shown.body.contains("Test &lt;Client&gt;"), "{}", shown.body);
+    let allowed = browser.press(&rig, &shown.form(), "allow", &[]).await;
+    let tokens = rig.redeem(&client, &query(allowed.location(), "code").unwrap()).await.1;
+    assert_eq!(rig.call(tokens["access_token"].as_str().unwrap()).await.json()["upstream"], "bob");
+    let declined = browser.press(&rig, &of_alice.form(), "deny", &[]).await;
+    assert_eq!(query(declined.location(), "error").as_deref(), Some("access_denied"));
+}
+
+#[tokio::test]
+async fn a_browser_that_leaves_during_the_answer_loses_no_sign_in() {
+    let rig = Rig::new().await;
+    let (client, mut browser) = (rig.register().await, rig.browser());
+    let page = browser.get(&rig.authorize(&client, &[])).await;
+    let away = browser.press(&rig, &page.form(), "allow", &[]).await;
+    let answer = Person::open(away.location()).await.unwrap().callback.unwrap();
+    let gate = rig.upstream.hold_at(Endpoint::Token, When::Before);
+    let cookies: Vec<_> = browser.cookies.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    let request = Request::get(answer.strip_prefix(&rig.origin).unwrap()).header("cookie", cookies.join("; "));
+    let mut leaving = Box::pin(rig.gateway.router().oneshot(request.body(Body::empty()).unwrap()));
+    let before = rig.upstream.counts().tokens.token_requests;
+    tokio::select! {
+        answer = &mut leaving => panic!("{answer:?}"),
+        _ = rig.upstream.until(|counts| counts.tokens.token_requests > before) => {}
+    }
+    drop(leaving);
+    gate.open();
+    while rig.store.counts().families == 0 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!((rig.store.counts().persons, rig.gateway.counts().codes), (1, 1));
+}
+
+#[tokio::test]
+async fn a_login_begins_with_a_button_and_not_with_a_link() {
+    let rig = Rig::new().await;
+    for _ in 0..3 {
+        let page = rig.browser().get(&rig.url("/oauth/login/up")).await;
+        assert_eq!((page.status, page.location()), (200, ""));
+        assert!(page.body.contains("Sign in to Upstream &amp; Co"), "{}", page.body);
+        let other = rig.http.post(rig.url("/oauth/login/up"));
+        let form = format!("form={}", page.form());
+        let other = other.header("content-type", "application/x-www-form-urlencoded").body(form);
+        assert_eq!(other.send().await.unwrap().status(), 400, "another browser");
+    }
+    assert_eq!(rig.gateway.counts().open_logins, 0);
+    let mut browser = rig.browser();
+    assert!(browser.login(&rig, "up").await.location().starts_with(rig.upstream.origin()));
+    assert_eq!(rig.gateway.counts().open_logins, 1);
+    rig.clock.pass(Duration::from_secs(600));
+    assert_eq!(rig.gateway.counts().open_logins, 0, "one that has expired is not counted");
 }

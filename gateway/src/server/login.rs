@@ -1,0 +1,58 @@
+//! The page at which a person signs in to an upstream again. The answer to an inbound request names it.
+//!
+//! The login begins with the page's button and not with the page, so that a link or an image on another site begins none.
+
+use axum::body::Bytes;
+use axum::extract::{Path, State};
+use axum::response::Response;
+use http::{HeaderMap, StatusCode};
+
+use super::flow::{self, Goal};
+use super::forms::{self, Form};
+use super::{LOGIN, pages};
+use crate::gateway::Gateway;
+use crate::seal::Use;
+use crate::text::escaped;
+
+pub(super) async fn page(State(gateway): State<Gateway>, Path(name): Path<String>, headers: HeaderMap) -> Response {
+    let Some((_, upstream)) = gateway.0.upstream(&name) else { return unknown() };
+    let Ok(form) = Form::new(&gateway, &headers, Use::LoginForm, &name) else {
+        return pages::trouble(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "This sign-in cannot begin",
+            "The gateway has no randomness. Tell its operator.",
+        );
+    };
+    let (label, gateway_name) = (escaped(&upstream.label), escaped(&gateway.0.name));
+    let html = format!(
+        "<p>{gateway_name} needs you to sign in to {label}.</p>\
+         <form method=\"post\" action=\"{LOGIN}/{name}\">\
+         <input type=\"hidden\" name=\"form\" value=\"{}\"><button class=\"go\">Sign in to {label}</button></form>",
+        form.hidden
+    );
+    form.on(pages::page(StatusCode::OK, &format!("Sign in to {}", upstream.label), &html))
+}
+
+pub(super) async fn begin(
+    State(gateway): State<Gateway>,
+    Path(name): Path<String>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    let Some((place, _)) = gateway.0.upstream(&name) else { return unknown() };
+    let read = forms::read::<String>(&gateway, &headers, Use::LoginForm, &body);
+    match read.and_then(|(asked, _)| (asked == name).then_some(()).ok_or("It was shown for another provider.")) {
+        Ok(()) => {}
+        Err(advice) => return pages::trouble(StatusCode::BAD_REQUEST, "This answer was not taken", advice),
+    }
+    match (place, flow::person_of(&gateway, &headers)) {
+        (0, _) => flow::begin(&gateway, &headers, 0, None, Goal::Session).await,
+        (place, None) => flow::begin(&gateway, &headers, 0, None, Goal::Another(place)).await,
+        (place, Some(subject)) => flow::begin(&gateway, &headers, place, Some(&subject), Goal::Session).await,
+    }
+}
+
+fn unknown() -> Response {
+    let advice = "Check the address, or start again in the app.";
+    pages::trouble(StatusCode::NOT_FOUND, "There is no such provider", advice)
+}
