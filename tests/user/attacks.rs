@@ -94,3 +94,48 @@ async fn a_shutdown_within_a_fetch_answers_all_callers() {
     });
     assert!(answers.iter().all(Result::is_err) && report.is_clean());
 }
+
+/// The same on several threads, without faults. Each caller checks by itself that it gets no person from before its call.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn threads_get_no_person_from_before_their_call() {
+    const PEOPLE: u64 = 60;
+    let web = Arc::new(Web::slow(3));
+    metadata(&web, ISSUER, USERINFO);
+    web.on(USERINFO, |sent| (200, json!({ "sub": sent.token })));
+    let builder = AuthRuntime::builder(MemoryStore::new(digest_key())).http(Arc::clone(&web) as _);
+    let runtime = within("a runtime", builder.spawn()).await.unwrap();
+    let session = runtime.session(SessionSpec::mcp(RESOURCE).unwrap());
+    let (done, begun) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
+    session.install(login(None, ISSUER, "0")).await.unwrap();
+    let callers: Vec<_> = (0..8)
+        .map(|_| {
+            let (session, done, begun) = (session.clone(), Arc::clone(&done), Arc::clone(&begun));
+            tokio::spawn(async move {
+                let mut answers = 0_u32;
+                while done.load(Ordering::SeqCst) < PEOPLE {
+                    let first = done.load(Ordering::SeqCst);
+                    let answer = user(&session).await;
+                    let last = begun.load(Ordering::SeqCst);
+                    // A hit waits for nothing, so nothing else would run on this thread.
+                    tokio::task::yield_now().await;
+                    if let Ok(person) = answer {
+                        let number = person.subject().parse().unwrap();
+                        assert!((first..=last).contains(&number), "{number} is not in {first}..={last}");
+                        answers += 1;
+                    }
+                }
+                answers
+            })
+        })
+        .collect();
+    for number in 1..=PEOPLE {
+        begun.store(number, Ordering::SeqCst);
+        within("a login", session.install(login(None, ISSUER, &number.to_string()))).await.unwrap();
+        done.store(number, Ordering::SeqCst);
+        assert_eq!(user(&session).await.unwrap().subject(), number.to_string());
+    }
+    for caller in callers {
+        assert!(caller.await.unwrap() > 0);
+    }
+    assert!(web.refreshes() == 0 && runtime.user_stats().fetches >= PEOPLE);
+}
