@@ -6,7 +6,8 @@ use std::sync::Arc;
 use tokenkeeper::engine::values::WallTime;
 
 use crate::law::{Change, Family, FamilyId, Grant, Issue, Limits, Phase, Question, Refusal};
-use crate::store::{Entry, Expiring, GatewayStore, Key, Revision, StoreTrouble, Swapped};
+use crate::people::People;
+use crate::store::{Entry, Expiring, GatewayStore, Key, Person, Revision, StoreTrouble, Swapped};
 
 /// How often a request reads again after another one's change. Each change answers all that come after it, within the grace.
 const TRIES: usize = 16;
@@ -14,6 +15,7 @@ const TRIES: usize = 16;
 #[derive(Clone, Debug)]
 pub(crate) struct Families {
     store: Arc<dyn GatewayStore>,
+    people: People,
     limits: Limits,
 }
 
@@ -38,7 +40,7 @@ impl From<StoreTrouble> for FamilyError {
 
 impl Families {
     pub(crate) fn new(store: Arc<dyn GatewayStore>, limits: Limits) -> Self {
-        Self { store, limits }
+        Self { people: People::new(Arc::clone(&store)), store, limits }
     }
 
     /// Begins a family, whose code is then issued.
@@ -71,6 +73,10 @@ impl Families {
         let key = Key::Family(id);
         for _ in 0..TRIES {
             let (family, revision) = self.load(&key, now).await?.ok_or(FamilyError::Ended)?;
+            let person = self.people.person(&family.grant.subject, now).await?;
+            if person.is_some_and(|person| person.has_ended(family.began)) {
+                return Err(FamilyError::Ended);
+            }
             let verdict = family.judge(question, now, &self.limits);
             let next = match verdict.change {
                 Change::None => return answer(verdict.answer, family),
@@ -89,16 +95,20 @@ impl Families {
         Err(FamilyError::Trouble)
     }
 
-    /// The grant of the access token of this number, if it is good at `resource`.
+    /// The grant of the access token of this number and its person, if it is good at `resource`.
     pub(crate) async fn admitted(
         &self,
         id: FamilyId,
         number: u32,
         resource: &str,
         now: WallTime,
-    ) -> Result<Option<Grant>, StoreTrouble> {
+    ) -> Result<Option<(Grant, Person)>, StoreTrouble> {
         let family = self.load(&Key::Family(id), now).await?.map(|(family, _)| family);
-        Ok(family.filter(|family| family.admits(number, resource, now, &self.limits)).map(|family| family.grant))
+        let Some(family) = family.filter(|family| family.admits(number, resource, now, &self.limits)) else {
+            return Ok(None);
+        };
+        let person = self.people.person(&family.grant.subject, now).await?;
+        Ok(person.filter(|person| !person.has_ended(family.began)).map(|person| (family.grant, person)))
     }
 
     async fn load(&self, key: &Key, now: WallTime) -> Result<Option<(Family, Revision)>, StoreTrouble> {

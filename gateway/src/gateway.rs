@@ -1,6 +1,6 @@
 //! The gateway and its builder.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -20,7 +20,7 @@ use crate::people::{Identify, IdentifyByUser, People, PeopleError, Upstream, Ups
 use crate::seal::{GatewayKey, Seal};
 use crate::server;
 use crate::steady::SteadyClock;
-use crate::store::GatewayStore;
+use crate::store::{GatewayStore, StoreTrouble};
 
 /// The default for the maximum number of upstream logins that wait for a person at a time.
 const MAX_OPEN_LOGINS: usize = 10_000;
@@ -207,6 +207,21 @@ impl Gateway {
         Ok(subject)
     }
 
+    /// Signs a person out, everywhere. Their tokens, codes and browsers that have begun until now end, in all replicas. Their
+    /// sessions at the upstreams stay, and the host ends those by itself.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreTrouble`] if the store cannot be used. The person may be signed out all the same.
+    ///
+    /// # Cancellation
+    ///
+    /// The person is signed out or not.
+    pub async fn sign_out(&self, subject: &str) -> Result<(), StoreTrouble> {
+        let now = self.0.now();
+        self.0.people.sign_out(subject, self.0.person_expires(now), now).await.map_err(|_| StoreTrouble)
+    }
+
     /// The counts so far.
     pub fn counts(&self) -> GatewayCounts {
         let Counters { codes, redeemed, rotated, repeated, replayed, revoked, refused } = &self.0.counters;
@@ -272,8 +287,10 @@ pub enum BuildError {
     /// A resource is not at the issuer's origin, or there is none.
     #[error("a resource must be a URL at the issuer's origin, without a query, that was given to the builder")]
     Resource,
-    /// There is no upstream, or its name is not made like one.
-    #[error("there must be an upstream, and each one's name must be 1 to 32 lower-case letters, digits and hyphens")]
+    /// There is no upstream, or its name is not made like one or is that of another.
+    #[error(
+        "there must be an upstream, and each one's name must be 1 to 32 lower-case letters, digits and hyphens, and its own"
+    )]
     Upstream,
     /// There is no store.
     #[error("there is no store: give one with GatewayBuilder::store")]
@@ -402,7 +419,8 @@ impl GatewayBuilder {
             (1..=32).contains(&name.len())
                 && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
         };
-        if self.upstreams.is_empty() || !self.upstreams.iter().all(|upstream| is_name(&upstream.name)) {
+        let names: BTreeSet<_> = self.upstreams.iter().map(|upstream| upstream.name.as_str()).collect();
+        if names.is_empty() || names.len() < self.upstreams.len() || !names.into_iter().all(is_name) {
             return Err(BuildError::Upstream);
         }
         let store = self.store.ok_or(BuildError::NoStore)?;

@@ -151,11 +151,11 @@ impl People {
         Self { store }
     }
 
-    /// The account of the subject's session at the first upstream.
-    pub(crate) async fn account(&self, subject: &str, now: WallTime) -> Result<Option<String>, StoreTrouble> {
+    /// The person, whose account is that of the session at the first upstream.
+    pub(crate) async fn person(&self, subject: &str, now: WallTime) -> Result<Option<Person>, StoreTrouble> {
         let stored = self.store.load(&Key::Person(subject.to_owned()), now).await?;
         Ok(stored.and_then(|stored| match stored.entry {
-            Entry::Person(Person { account }) => Some(account),
+            Entry::Person(person) => Some(person),
             _ => None,
         }))
     }
@@ -168,6 +168,27 @@ impl People {
         expires: WallTime,
         now: WallTime,
     ) -> Result<(), PeopleError> {
+        let next = |present: Option<Person>| {
+            let (known, signed_out) = present.map_or((None, None), |person| (Some(person.account), person.signed_out));
+            let account = account.map(str::to_owned).or(known)?;
+            Some(Person { account, signed_out })
+        };
+        self.change(subject, next, expires, now).await
+    }
+
+    /// Ends everything of the subject that has begun until now. A subject that is not known has nothing.
+    pub(crate) async fn sign_out(&self, subject: &str, expires: WallTime, now: WallTime) -> Result<(), PeopleError> {
+        let next = |present: Option<Person>| Some(Person { signed_out: Some(now.as_millis()), ..present? });
+        self.change(subject, next, expires, now).await
+    }
+
+    async fn change(
+        &self,
+        subject: &str,
+        next: impl Fn(Option<Person>) -> Option<Person>,
+        expires: WallTime,
+        now: WallTime,
+    ) -> Result<(), PeopleError> {
         let key = Key::Person(subject.to_owned());
         for _ in 0..TRIES {
             let stored = self.store.load(&key, now).await?;
@@ -176,11 +197,9 @@ impl People {
                 Entry::Person(person) => Some(person),
                 _ => None,
             });
-            let Some(account) = account.map(str::to_owned).or_else(|| present.map(|person| person.account)) else {
-                return Ok(());
-            };
-            let next = Some(Expiring { entry: Entry::Person(Person { account }), expires });
-            match self.store.swap(&key, revision, next, now).await? {
+            let Some(person) = next(present) else { return Ok(()) };
+            let entry = Some(Expiring { entry: Entry::Person(person), expires });
+            match self.store.swap(&key, revision, entry, now).await? {
                 Swapped::Done => return Ok(()),
                 Swapped::Full => return Err(PeopleError::Full),
                 Swapped::Moved => {}

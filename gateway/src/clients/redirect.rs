@@ -1,6 +1,6 @@
 //! Redirect addresses of clients.
 
-use url::Url;
+use url::{Host, Url};
 
 /// The maximum length of a redirect address in bytes.
 const MAX_REDIRECT: usize = 512;
@@ -57,7 +57,13 @@ pub(super) fn is_same(registered: &str, asked: &str) -> bool {
 
 /// Whether the address leads to a program on the person's own machine, which may be any.
 pub(crate) fn is_on_the_machine(redirect: &str) -> bool {
-    !redirect.starts_with("https://")
+    Url::parse(redirect).is_ok_and(|url| match url.host() {
+        _ if url.scheme() != "https" => true,
+        Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
+    })
 }
 
 /// The host and the rest of a loopback address, without its port. Nothing is decoded or normalized, so that the comparison stays
@@ -113,6 +119,18 @@ mod tests {
             ("https://app.example/callback", "https://app.example.evil.example/callback"),
         ] {
             assert!(!is_same(registered, asked), "{asked}");
+        }
+    }
+
+    #[test]
+    fn an_address_of_this_machine_is_known_as_such() {
+        for here in
+            ["http://127.0.0.1/cb", "https://localhost/cb", "https://127.0.0.2:8443/cb", "https://[::1]/cb", "a.b:/cb"]
+        {
+            assert!(is_on_the_machine(here), "{here}");
+        }
+        for away in ["https://app.example/cb", "https://localhost.example/cb", "https://127.0.0.1.example/cb"] {
+            assert!(!is_on_the_machine(away), "{away}");
         }
     }
 

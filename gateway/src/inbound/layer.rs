@@ -141,9 +141,8 @@ impl Guard {
         let now = inner.now();
         let token = AccessToken::read(&inner.seal, token).filter(|token| now < token.expires).ok_or_else(dead)?;
         let admitted = inner.families.admitted(token.family, token.number, self.resource.as_str(), now);
-        let grant = admitted.await.map_err(busy)?.ok_or_else(dead)?;
-        let account = inner.people.account(&grant.subject, now).await.map_err(busy)?.ok_or_else(dead)?;
-        Ok((grant, account))
+        let (grant, person) = admitted.await.map_err(busy)?.ok_or_else(dead)?;
+        Ok((grant, person.account))
     }
 
     fn owner(&self, inbound: &Inbound) -> Owner {

@@ -114,8 +114,8 @@ pub enum Phase {
     },
 }
 
-/// A request that concerns a family, already known to come from its sender's client.
-#[derive(Clone, Copy, Debug)]
+/// A request that concerns a family, already known to come from its sender's client. It has a verifier in it, and no `Debug`.
+#[derive(Clone, Copy)]
 pub(crate) enum Question<'a> {
     /// The code, for tokens. The redirect address is compared if it is sent, which OAuth 2.1 does not ask for.
     Redeem { client: &'a str, redirect: Option<&'a str>, verifier: &'a str, resource: Option<&'a str> },

@@ -58,7 +58,7 @@ pub(super) async fn authorize(
         Ok(checked) => checked,
         Err(answer) => return answer,
     };
-    let person = flow::person_of(&gateway, &headers);
+    let person = flow::person_of(&gateway, &headers).await;
     // A client on the person's machine may be any program that uses another one's identifier, so that its requests are always
     // shown (RFC 8252 section 8.6).
     if let Some(subject) = person.as_deref()

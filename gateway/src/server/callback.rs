@@ -31,7 +31,7 @@ pub(super) async fn callback(
         return stop("It has expired, or was begun in another browser. Start the sign-in again in the app.");
     };
     // A login at a further upstream adds to the sessions of one subject, and the browser's person may be another one by now.
-    if flow.upstream > 0 && flow::person_of(&gateway, &headers).as_deref() != Some(&flow.account) {
+    if flow.upstream > 0 && flow::person_of(&gateway, &headers).await.as_deref() != Some(&flow.account) {
         return stop("Another person has signed in with this browser since. Start the sign-in again in the app.");
     }
     // A browser that leaves now has given its answer, and the sign-in goes on without it.

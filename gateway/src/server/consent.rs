@@ -56,7 +56,7 @@ pub(super) async fn consent(State(gateway): State<Gateway>, headers: HeaderMap, 
         Ok(read) => read,
         Err(advice) => return pages::trouble(StatusCode::BAD_REQUEST, "This answer was not taken", advice),
     };
-    let person = flow::person_of(&gateway, &headers);
+    let person = flow::person_of(&gateway, &headers).await;
     // Another person has signed in since the page was shown, in another tab. A consent is given by the one who saw the page.
     if params.get("answer") == Some("allow") && person != asked.person {
         return page(&gateway, &headers, asked.request, asked.name, person).await;

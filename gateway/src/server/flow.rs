@@ -73,10 +73,15 @@ struct PersonCookie {
 }
 
 /// The subject of the browser's person, if one has signed in there.
-pub(super) fn person_of(gateway: &Gateway, headers: &HeaderMap) -> Option<String> {
+pub(super) async fn person_of(gateway: &Gateway, headers: &HeaderMap) -> Option<String> {
     let text = Cookies::of(&gateway.0.issuer).get(headers, PERSON)?;
     let PersonCookie { subject, at } = gateway.0.seal.open(Use::Person, text)?;
-    (gateway.0.now() < WallTime::from_millis(at).after(PERSON_LIFETIME)).then_some(subject)
+    let now = gateway.0.now();
+    if now >= WallTime::from_millis(at).after(PERSON_LIFETIME) {
+        return None;
+    }
+    let person = gateway.0.people.person(&subject, now).await.ok()??;
+    (!person.has_ended(at)).then_some(subject)
 }
 
 /// Notes in an answer who has signed in with this browser.
@@ -90,8 +95,8 @@ pub(super) fn set_person(gateway: &Gateway, subject: &str, answer: &mut Response
 
 /// Whether the subject's session at the first upstream needs no login. Trouble of the upstream is none of the client's.
 pub(super) async fn is_signed_in(gateway: &Gateway, subject: &str) -> bool {
-    let Ok(Some(account)) = gateway.0.people.account(subject, gateway.0.now()).await else { return false };
-    let Some(Ok(session)) = gateway.0.upstreams.first().map(|first| gateway.0.session(first, &account)) else {
+    let Ok(Some(person)) = gateway.0.people.person(subject, gateway.0.now()).await else { return false };
+    let Some(Ok(session)) = gateway.0.upstreams.first().map(|first| gateway.0.session(first, &person.account)) else {
         return false;
     };
     match session.token_with(TokenOptions { timeout: LOOK, ..TokenOptions::default() }).await {
@@ -102,8 +107,8 @@ pub(super) async fn is_signed_in(gateway: &Gateway, subject: &str) -> bool {
 
 /// The name of the subject at the first upstream, where the session has it at hand.
 pub(super) async fn label_of(gateway: &Gateway, subject: &str) -> Option<String> {
-    let account = gateway.0.people.account(subject, gateway.0.now()).await.ok()??;
-    let session = gateway.0.session(gateway.0.upstreams.first()?, &account).ok()?;
+    let person = gateway.0.people.person(subject, gateway.0.now()).await.ok()??;
+    let session = gateway.0.session(gateway.0.upstreams.first()?, &person.account).ok()?;
     let user = session.user_at_hand()?;
     plain_name(user.name().or(user.email())?)
 }

@@ -45,7 +45,7 @@ pub(super) async fn begin(
         Ok(()) => {}
         Err(advice) => return pages::trouble(StatusCode::BAD_REQUEST, "This answer was not taken", advice),
     }
-    match (place, flow::person_of(&gateway, &headers)) {
+    match (place, flow::person_of(&gateway, &headers).await) {
         (0, _) => flow::begin(&gateway, &headers, 0, None, Goal::Session).await,
         (place, None) => flow::begin(&gateway, &headers, 0, None, Goal::Another(place)).await,
         (place, Some(subject)) => flow::begin(&gateway, &headers, place, Some(&subject), Goal::Session).await,

@@ -75,6 +75,16 @@ pub enum Entry {
 pub struct Person {
     /// The account of the person's upstream sessions, as in [`SessionSpec::account`](tokenkeeper::SessionSpec::account).
     pub account: String,
+    /// When the person was signed out last, in milliseconds of wall time. What began until then has ended.
+    #[serde(default)]
+    pub signed_out: Option<u64>,
+}
+
+impl Person {
+    /// Whether something of this person that began at `began`, in milliseconds of wall time, was ended by a sign-out.
+    pub(crate) fn has_ended(&self, began: u64) -> bool {
+        self.signed_out.is_some_and(|at| began <= at)
+    }
 }
 
 /// An entry with its end.

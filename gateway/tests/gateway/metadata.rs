@@ -22,6 +22,7 @@ async fn a_client_finds_its_way_from_the_challenge_to_all_endpoints() {
     }
     let answer = rig.http.get(rig.url("/.well-known/oauth-authorization-server")).send().await.unwrap();
     assert_eq!(answer.headers()["access-control-allow-origin"], "*");
+    assert_eq!(answer.headers()["access-control-expose-headers"], "retry-after, www-authenticate");
     let document: serde_json::Value = serde_json::from_slice(&answer.bytes().await.unwrap()).unwrap();
     assert_eq!(document["issuer"], rig.origin);
     assert_eq!(document["code_challenge_methods_supported"], serde_json::json!(["S256"]));

@@ -140,3 +140,32 @@ async fn a_revocation_ends_one_family_and_is_the_clients_own_affair() {
     assert_eq!(rig.call(&other.access).await.status, 200);
     assert_eq!(rig.upstream.counts().of(Endpoint::Revocation), 0, "the upstream session serves the other client");
 }
+
+#[tokio::test]
+async fn a_sign_out_ends_everything_of_one_person_that_has_begun() {
+    let rig = Rig::new().await;
+    let client = rig.register().await;
+    let mut browser = rig.browser();
+    let code = rig.code(&mut browser, &client).await;
+    let alice = Tokens::of(&rig.redeem(&client, &code).await.1);
+    let waiting = rig.code(&mut browser, &client).await;
+    let page = browser.get(&rig.authorize(&client, &[])).await;
+    let subject = rig.call(&alice.access).await.json()["subject"].as_str().unwrap().to_owned();
+    rig.upstream.subject("bob");
+    let bob = rig.signed_in(&client).await;
+    rig.gateway.sign_out(&subject).await.unwrap();
+    rig.gateway.sign_out("nobody").await.unwrap();
+    assert_eq!(rig.call(&alice.access).await.status, 401);
+    assert_eq!(rig.refresh(&client, &alice.refresh).await.0, 400);
+    assert_eq!(rig.redeem(&client, &waiting).await.0, 400, "nor is a code redeemed that waits");
+    let shown = browser.press(&rig, &page.form(), "allow", &[]).await;
+    assert_eq!(shown.status, 200, "the browser's person is not known any more");
+    assert!(!shown.body.contains("Use another account"));
+    assert_eq!(rig.call(&bob.access).await.status, 200, "the other person goes on");
+    assert_eq!(rig.upstream.counts().of(Endpoint::Revocation), 0);
+    rig.clock.pass(Duration::from_millis(1));
+    rig.upstream.subject("alice");
+    let again = rig.signed_in(&client).await;
+    assert_eq!(rig.call(&again.access).await.json()["subject"], subject, "and signs in again");
+    assert_eq!(rig.call(&alice.access).await.status, 401, "which brings nothing back");
+}
