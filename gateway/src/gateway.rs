@@ -165,6 +165,7 @@ impl Gateway {
             clock: None,
             max_open_logins: MAX_OPEN_LOGINS,
             upstream_timeout: UPSTREAM_TIMEOUT,
+            apps: Vec::new(),
         }
     }
 
@@ -331,6 +332,7 @@ pub struct GatewayBuilder {
     clock: Option<Arc<dyn Clock>>,
     max_open_logins: usize,
     upstream_timeout: Duration,
+    apps: Vec<String>,
 }
 
 impl GatewayBuilder {
@@ -377,6 +379,13 @@ impl GatewayBuilder {
     /// Default: they are not accepted.
     pub fn documents(self, http: Arc<dyn HttpClient>) -> Self {
         Self { documents: Some(http), ..self }
+    }
+
+    /// A scheme without a dot that an app owns on the persons' machines, such as `our-app`. Its redirect addresses are accepted,
+    /// as those of schemes with a dot are, and those of the editors and assistants that are known.
+    pub fn app_scheme(mut self, scheme: impl Into<String>) -> Self {
+        self.apps.push(scheme.into());
+        self
     }
 
     /// Names the persons who sign in at the first upstream. Default: [`IdentifyByUser`], under the upstream's name. A change of it
@@ -440,7 +449,7 @@ impl GatewayBuilder {
             families: Families::new(Arc::clone(&store), self.limits),
             people: People::new(Arc::clone(&store)),
             store,
-            clients: Clients { documents },
+            clients: Clients { documents, apps: self.apps },
             takes_documents,
             upstreams: self.upstreams,
             resources,

@@ -95,14 +95,14 @@ impl Documents {
     }
 
     /// The client of the document at `id`. A document is fetched at most every ten minutes, by one request for all who ask.
-    pub(super) async fn client(&self, id: &str, now: WallTime) -> Outcome {
+    pub(super) async fn client(&self, id: &str, apps: &[String], now: WallTime) -> Outcome {
         let url = self.checked(id)?;
         let host = url.host_str().unwrap_or_default();
         let flight = match self.kept().ask(id, host, now) {
             Ok(answer) => return answer,
             Err(flight) => flight,
         };
-        let outcome = flight.get_or_init(|| self.in_turn(&url, host, id)).await.clone();
+        let outcome = flight.get_or_init(|| self.in_turn(&url, host, id, apps)).await.clone();
         self.kept().settle(id, &flight, outcome, now)
     }
 
@@ -123,14 +123,14 @@ impl Documents {
 
     /// Fetches the document when it is its turn, first among those of its host and then among all.
     #[expect(clippy::disallowed_methods, reason = "a wait before the request, which spends nothing")]
-    async fn in_turn(&self, url: &Url, host: &str, id: &str) -> Outcome {
+    async fn in_turn(&self, url: &Url, host: &str, id: &str, apps: &[String]) -> Outcome {
         let gate = self.kept().gate(host);
         let turn = async { Some((gate.acquire().await.ok()?, self.requests.acquire().await.ok()?)) };
         let Ok(Some(_permits)) = tokio::time::timeout(TURN, turn).await else { return Err(DocumentError::Busy) };
-        self.fetch(url, id).await.map(Arc::new)
+        self.fetch(url, id, apps).await.map(Arc::new)
     }
 
-    async fn fetch(&self, url: &Url, id: &str) -> Result<Client, DocumentError> {
+    async fn fetch(&self, url: &Url, id: &str, apps: &[String]) -> Result<Client, DocumentError> {
         let Some(http) = self.http.as_ref().filter(|http| http.enforces_reach()) else {
             return Err(DocumentError::Url);
         };
@@ -153,7 +153,7 @@ impl Documents {
         if document.get("client_id").is_none() {
             return Err(DocumentError::Unreachable);
         }
-        read(id, document).ok_or(DocumentError::Unusable)
+        read(id, document, apps).ok_or(DocumentError::Unusable)
     }
 
     fn kept(&self) -> MutexGuard<'_, Kept> {
@@ -162,7 +162,7 @@ impl Documents {
 }
 
 /// The client that a document describes.
-fn read(id: &str, document: Value) -> Option<Client> {
+fn read(id: &str, document: Value, apps: &[String]) -> Option<Client> {
     let document: Document = serde_json::from_value(document).ok()?;
     // A secret in a public document is none.
     if document.client_id != id || document.client_secret.is_some() {
@@ -174,7 +174,8 @@ fn read(id: &str, document: Value) -> Option<Client> {
         (None, method) => method.is_none_or(|method| method == "none"),
     };
     let redirects = document.redirect_uris;
-    let are_redirects = !redirects.is_empty() && redirects.iter().all(|redirect| redirect::is_acceptable(redirect));
+    let are_redirects =
+        !redirects.is_empty() && redirects.iter().all(|redirect| redirect::is_acceptable(redirect, apps));
     if !takes_none || !are_redirects {
         return None;
     }

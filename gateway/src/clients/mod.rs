@@ -15,7 +15,7 @@ use tokenkeeper::engine::values::WallTime;
 use crate::seal::{Seal, Use};
 
 pub(crate) use document::{DocumentError, Documents};
-pub(crate) use redirect::is_on_the_machine;
+pub(crate) use redirect::{is_loopback, is_on_the_machine};
 use registration::Registered;
 pub(crate) use registration::{RegistrationError, register};
 
@@ -78,6 +78,8 @@ impl Client {
 #[derive(Debug)]
 pub(crate) struct Clients {
     pub(crate) documents: Documents,
+    /// The schemes of further apps.
+    pub(crate) apps: Vec<String>,
 }
 
 impl Clients {
@@ -89,7 +91,7 @@ impl Clients {
         if !is_url(id) {
             return Err(Unknown::NotOurs);
         }
-        self.documents.client(id, now).await.map_err(Unknown::Document)
+        self.documents.client(id, &self.apps, now).await.map_err(Unknown::Document)
     }
 
     /// Whether these credentials are those of the client `id`. A client with a document has none, and its codes and tokens are

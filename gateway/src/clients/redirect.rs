@@ -5,29 +5,14 @@ use url::{Host, Url};
 /// The maximum length of a redirect address in bytes.
 const MAX_REDIRECT: usize = 512;
 
-/// The schemes that browsers give a meaning of their own, so that no app can own them.
-const NOT_AN_APPS: &[&str] = &[
-    "about",
-    "blob",
-    "chrome",
-    "data",
-    "file",
-    "filesystem",
-    "ftp",
-    "gopher",
-    "javascript",
-    "mailto",
-    "tel",
-    "urn",
-    "vbscript",
-    "view-source",
-    "ws",
-    "wss",
-];
+/// The schemes without a dot that apps with MCP clients are known to own. A scheme with a dot is an app's own by its name
+/// (RFC 8252 section 7.1), and any other one may open a part of the operating system.
+const KNOWN_APPS: &[&str] =
+    &["claude", "cursor", "cursor-nightly", "vscode", "vscode-insiders", "vscodium", "warp", "windsurf", "zed"];
 
-/// Whether a client may register this address. It is `https`, `http` on this machine's loopback, or of a scheme of the client's
-/// own (RFC 8252 section 7).
-pub(super) fn is_acceptable(redirect: &str) -> bool {
+/// Whether a client may register this address. It is `https`, `http` on this machine's loopback, or of a scheme of an app
+/// (RFC 8252 section 7). `apps` are further schemes, of the host's choice.
+pub(super) fn is_acceptable(redirect: &str, apps: &[String]) -> bool {
     if redirect.len() > MAX_REDIRECT || !redirect.bytes().all(|byte| byte.is_ascii_graphic()) {
         return false;
     }
@@ -42,7 +27,7 @@ pub(super) fn is_acceptable(redirect: &str) -> bool {
     match url.scheme() {
         "https" => redirect.starts_with("https://") && url.host().is_some(),
         "http" => loopback(redirect).is_some(),
-        scheme => !NOT_AN_APPS.contains(&scheme),
+        scheme => scheme.contains('.') || KNOWN_APPS.contains(&scheme) || apps.iter().any(|app| app == scheme),
     }
 }
 
@@ -53,6 +38,11 @@ pub(super) fn is_same(registered: &str, asked: &str) -> bool {
         (Some(registered), Some(asked)) => registered == asked,
         _ => registered == asked,
     }
+}
+
+/// Whether the address is one of loopback, where a program listens that the person has started.
+pub(crate) fn is_loopback(redirect: &str) -> bool {
+    loopback(redirect).is_some()
 }
 
 /// Whether the address leads to a program on the person's own machine, which may be any.
@@ -143,7 +133,7 @@ mod tests {
             "cursor://anysphere.cursor-mcp/oauth/callback",
             "com.example.app:/callback",
         ] {
-            assert!(is_acceptable(good), "{good}");
+            assert!(is_acceptable(good, &[]), "{good}");
         }
         for bad in [
             "",
@@ -160,11 +150,19 @@ mod tests {
             "JavaScript:alert(1)",
             "data:text/html,x",
             "file:///etc/passwd",
+            "ms-appinstaller:?source=https://evil.example/x.appinstaller",
+            "search-ms:query=x",
+            "intent://evil.example/#Intent;end",
+            "intent:x",
+            "sms:+1",
+            "itms-services://?action=download-manifest",
+            "our-app://callback",
             "https://app.example/a b",
             "https://app.example/\u{202e}",
         ] {
-            assert!(!is_acceptable(bad), "{bad}");
+            assert!(!is_acceptable(bad, &[]), "{bad}");
         }
-        assert!(!is_acceptable(&format!("https://app.example/{}", "a".repeat(MAX_REDIRECT))));
+        assert!(!is_acceptable(&format!("https://app.example/{}", "a".repeat(MAX_REDIRECT)), &[]));
+        assert!(is_acceptable("our-app://callback", &["our-app".to_owned()]), "an app of the host's choice");
     }
 }

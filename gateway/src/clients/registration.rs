@@ -69,8 +69,8 @@ struct Request {
     client_name: Option<String>,
 }
 
-/// Registers the client that `body` describes, and returns the answer's JSON.
-pub(crate) fn register(seal: &Seal, body: &[u8], now: WallTime) -> Result<Value, RegistrationError> {
+/// Registers the client that `body` describes, which may be an app of one of the further schemes, and returns the answer's JSON.
+pub(crate) fn register(seal: &Seal, apps: &[String], body: &[u8], now: WallTime) -> Result<Value, RegistrationError> {
     let not_json = RegistrationError::Metadata("the body is not a JSON object with client metadata (RFC 7591)");
     let request: Request = serde_json::from_slice(body).map_err(|_| not_json)?;
     let Request { redirect_uris: redirects, client_name, .. } = request;
@@ -78,7 +78,7 @@ pub(crate) fn register(seal: &Seal, body: &[u8], now: WallTime) -> Result<Value,
     if redirects.is_empty() || redirects.len() > MAX_REDIRECTS || length > MAX_REDIRECT_BYTES {
         return Err(RegistrationError::Redirect);
     }
-    if !redirects.iter().all(|redirect| redirect::is_acceptable(redirect)) {
+    if !redirects.iter().all(|redirect| redirect::is_acceptable(redirect, apps)) {
         return Err(RegistrationError::Redirect);
     }
     let auth = match request.token_endpoint_auth_method.as_deref() {
@@ -131,7 +131,7 @@ mod tests {
     }
 
     fn registered(body: &Value) -> Value {
-        register(&seal(1), body.to_string().as_bytes(), WallTime::from_millis(5000)).unwrap()
+        register(&seal(1), &[], body.to_string().as_bytes(), WallTime::from_millis(5000)).unwrap()
     }
 
     fn client(seal: &Seal, id: &str) -> Option<Client> {
@@ -171,7 +171,7 @@ mod tests {
 
     #[test]
     fn a_registration_that_cannot_be_kept_is_refused() {
-        let refused = |body: &str| register(&seal(1), body.as_bytes(), WallTime::from_millis(0)).is_err();
+        let refused = |body: &str| register(&seal(1), &[], body.as_bytes(), WallTime::from_millis(0)).is_err();
         for body in [
             "",
             "[]",

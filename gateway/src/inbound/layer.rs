@@ -19,7 +19,7 @@ use super::mcp_session::Owner;
 use super::upstreams::Inbound;
 use crate::gateway::{Gateway, count};
 use crate::law::{AccessToken, Grant};
-use crate::server::{RETRY, json_error, metadata_of, try_later};
+use crate::server::{RETRY, json_error, metadata_of, strip_cookies, try_later};
 
 /// Admits requests with a token of the gateway to a resource, and gives each one its [`Inbound`] sender.
 ///
@@ -202,6 +202,8 @@ where
             };
             // The inbound token is good here alone, and goes no further.
             request.headers_mut().remove(AUTHORIZATION);
+            // So are the cookies of its pages.
+            strip_cookies(&guard.gateway.0.issuer, request.headers_mut());
             let owner = guard.binds_sessions.then(|| guard.owner(&inbound));
             if owner.as_ref().is_some_and(|owner| !owner.unwrap(&guard.gateway.0.seal, request.headers_mut())) {
                 // Clients begin a new session then, without signing in.

@@ -9,7 +9,7 @@ use url::form_urlencoded::Serializer;
 
 use super::params::Params;
 use super::{codes, consent, flow, pages};
-use crate::clients::{DocumentError, Unknown, is_on_the_machine};
+use crate::clients::{DocumentError, Unknown, is_loopback, is_on_the_machine};
 use crate::gateway::Gateway;
 
 /// The maximum length of a request as it travels through cookies and forms, in bytes. Browsers keep 4,096 bytes of a cookie.
@@ -96,10 +96,10 @@ async fn checked(gateway: &Gateway, query: &str) -> Result<(AuthorizationRequest
     let refuse = |error, description| {
         let url =
             answer_url(&gateway.0.issuer, redirect, state, &[("error", error), ("error_description", description)]);
-        match is_on_the_machine(redirect) {
+        match is_loopback(redirect) {
             true => pages::redirect(&url),
             // Anyone can register an address. A person is never sent there by a link alone (RFC 9700 section 4.11.2).
-            false => pages::leave(redirect, &url, description),
+            false => pages::leave(&consent::destination(redirect), &url, description),
         }
     };
     if params.get("request").is_some() || params.get("request_uri").is_some() {

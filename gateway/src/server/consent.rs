@@ -124,7 +124,7 @@ fn host_of(url: &str) -> Option<String> {
 }
 
 /// Where a code goes, as far as a person can judge it.
-fn destination(redirect: &str) -> String {
+pub(super) fn destination(redirect: &str) -> String {
     match (host_of(redirect), redirect.split_once(':')) {
         (Some(host), _) => host,
         (None, Some(("http", _))) | (None, None) => "a program on this device".to_owned(),

@@ -49,6 +49,23 @@ impl<'a> Cookies<'a> {
         self.set(name, "", Duration::ZERO)
     }
 
+    /// Takes all cookies of the gateway out of a request, and leaves the others.
+    pub(super) fn strip(self, headers: &mut HeaderMap) {
+        let own = self.name("");
+        let others: Vec<_> = pairs(headers).filter(|(name, _)| !name.starts_with(&own)).collect();
+        if others.len() == pairs(headers).count() {
+            return;
+        }
+        let others = others.into_iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join("; ");
+        headers.remove(COOKIE);
+        // Parts of a header's value are one.
+        if let Ok(others) = HeaderValue::from_str(&others)
+            && !others.is_empty()
+        {
+            headers.insert(COOKIE, others);
+        }
+    }
+
     fn is_secure(self) -> bool {
         self.issuer.starts_with("https:")
     }
@@ -76,5 +93,9 @@ mod tests {
         assert_eq!(cookies.names(&headers, "flow-"), ["flow-2"]);
         headers.append(COOKIE, HeaderValue::from_static("__Host-tkg-x=4"));
         assert_eq!(cookies.get(&headers, "x"), None);
+        cookies.strip(&mut headers);
+        assert_eq!(headers.get_all(COOKIE).iter().collect::<Vec<_>>(), ["a=b; tkg-x=2"]);
+        cookies.strip(&mut headers);
+        assert_eq!(headers[COOKIE], "a=b; tkg-x=2", "those of others stay as they are");
     }
 }

@@ -37,7 +37,7 @@ use http::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
     ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, CACHE_CONTROL,
 };
-use http::{HeaderValue, Method, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use tokenkeeper::ResourceUri;
 
 use crate::gateway::Gateway;
@@ -74,6 +74,11 @@ pub(crate) fn router(gateway: &Gateway) -> Router {
         .merge(shared.layer(from_fn(for_any_origin)))
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .with_state(gateway.clone())
+}
+
+/// Takes the gateway's own cookies out of a request that goes on to a resource.
+pub(crate) fn strip_cookies(issuer: &str, headers: &mut HeaderMap) {
+    cookies::Cookies::of(issuer).strip(headers);
 }
 
 /// The URL of the resource's metadata, for challenges.

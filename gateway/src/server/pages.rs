@@ -49,12 +49,11 @@ pub(super) fn trouble(status: StatusCode, title: &str, advice: &str) -> Response
 }
 
 /// A page about a request that cannot be served, with the way back to the app, which the person takes or not.
-pub(super) fn leave(app: &str, url: &str, why: &str) -> Response {
-    let host = url::Url::parse(app).ok().and_then(|app| app.host_str().map(str::to_owned)).unwrap_or_default();
-    let (url, host, why) = (escaped(url), escaped(&host), escaped(why));
+pub(super) fn leave(destination: &str, url: &str, why: &str) -> Response {
+    let (url, destination, why) = (escaped(url), escaped(destination), escaped(why));
     let body = format!(
         "<p>The app's request cannot be served ({why}).</p>\
-         <p><a href=\"{url}\" rel=\"noreferrer\">Go back to {host}</a>, if you came from there.</p>"
+         <p><a href=\"{url}\" rel=\"noreferrer\">Go back to {destination}</a>, if you came from there.</p>"
     );
     page(StatusCode::BAD_REQUEST, "This sign-in cannot begin", &body)
 }

@@ -10,12 +10,12 @@ use crate::clients::{RegistrationError, register as registered};
 use crate::gateway::Gateway;
 
 pub(super) async fn register(State(gateway): State<Gateway>, body: Bytes) -> Response {
-    match registered(&gateway.0.seal, &body, gateway.0.now()) {
+    match registered(&gateway.0.seal, &gateway.0.clients.apps, &body, gateway.0.now()) {
         Ok(answer) => json(StatusCode::CREATED, &answer),
         Err(RegistrationError::Redirect) => json_error(
             StatusCode::BAD_REQUEST,
             "invalid_redirect_uri",
-            "redirect_uris must be one to eight addresses of https, of http on loopback, or of an app's own scheme",
+            "redirect_uris must be one to eight addresses of https, of http on loopback, or of an app's own scheme, with a dot in it",
         ),
         Err(RegistrationError::Metadata(why)) => json_error(StatusCode::BAD_REQUEST, "invalid_client_metadata", why),
         Err(RegistrationError::NoRandomness(error)) => {

@@ -263,4 +263,9 @@ async fn a_link_alone_sends_nobody_to_an_address_that_anyone_can_register() {
         assert_eq!((shown.status, shown.location()), (400, ""));
         assert!(shown.body.contains("href=\"https://evil.example/phish?a=1&amp;error="), "{}", shown.body);
     }
+    let app = "com.example.app:/callback";
+    let client = rig.register_at(app).await;
+    let shown = rig.browser().get(&rig.authorize(&client, &[("redirect_uri", app), ("scope", "none")])).await;
+    assert_eq!((shown.status, shown.location()), (400, ""), "nor does it open an app");
+    assert!(shown.body.contains("the app that opens com.example.app addresses"), "{}", shown.body);
 }

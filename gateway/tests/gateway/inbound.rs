@@ -58,7 +58,8 @@ async fn the_resource_gets_the_sender_and_neither_the_inbound_token_nor_another_
     rig.upstream.subject("bob");
     let bob = rig.signed_in(&client).await;
     for (tokens, person) in [(&alice, "alice"), (&bob, "bob"), (&alice, "alice")] {
-        let told = rig.call(&tokens.access).await.json();
+        let told = rig.call_with(&tokens.access, &[("cookie", "tkg-person=x; own=y")]).await.json();
+        assert_eq!(told["cookie"], "own=y");
         assert_eq!((told["upstream"].as_str(), told["authorization"].as_bool()), (Some(person), Some(false)));
     }
 }

@@ -117,8 +117,14 @@ async fn resource(
     let person = directory.person(lease.token().expose());
     let session = headers.get("mcp-session-id").map(|id| id.to_str().unwrap());
     let authorization = headers.contains_key(AUTHORIZATION);
-    let told =
-        json!({ "subject": inbound.subject(), "upstream": person, "session": session, "authorization": authorization });
+    let cookie = headers.get("cookie").map(|cookie| cookie.to_str().unwrap());
+    let told = json!({
+        "subject": inbound.subject(),
+        "upstream": person,
+        "session": session,
+        "authorization": authorization,
+        "cookie": cookie,
+    });
     Ok(([("mcp-session-id", "session-1")], told.to_string()))
 }
 

@@ -69,11 +69,11 @@ fn at(seconds: u64) -> WallTime {
 async fn a_document_is_fetched_once_in_ten_minutes() {
     let (http, documents) = answers(200, &document(ID));
     for seconds in [0, 1, 599] {
-        let client = documents.client(ID, at(seconds)).await.unwrap();
+        let client = documents.client(ID, &[], at(seconds)).await.unwrap();
         assert_eq!((client.name.as_deref(), client.auth), (Some("App"), AuthMethod::None));
     }
     assert_eq!(http.requests(), 1);
-    documents.client(ID, at(600)).await.unwrap();
+    documents.client(ID, &[], at(600)).await.unwrap();
     assert_eq!(http.requests(), 2);
 }
 
@@ -87,7 +87,7 @@ async fn a_document_that_is_not_its_urls_own_is_no_client() {
         format!(r#"{{"client_id":"{ID}","redirect_uris":[]}}"#),
     ] {
         let (_, documents) = answers(200, &body);
-        assert_eq!(documents.client(ID, at(0)).await, Err(DocumentError::Unusable), "{body}");
+        assert_eq!(documents.client(ID, &[], at(0)).await, Err(DocumentError::Unusable), "{body}");
     }
 }
 
@@ -105,36 +105,36 @@ async fn trouble_of_a_host_passes_and_the_last_good_document_answers_meanwhile()
     ] {
         let (http, documents) = answers(status, &body);
         for seconds in [0, 29] {
-            let answer = documents.client(ID, at(seconds)).await;
+            let answer = documents.client(ID, &[], at(seconds)).await;
             assert_eq!(answer, Err(DocumentError::Unreachable), "{status} {body}");
         }
         assert_eq!(http.requests(), 1, "a failure is remembered for half a minute");
         http.now(200, &document(ID));
-        documents.client(ID, at(30)).await.unwrap();
+        documents.client(ID, &[], at(30)).await.unwrap();
         http.now(status, &body);
         for seconds in [629, 630, 659, 660, 86_429] {
-            assert!(documents.client(ID, at(seconds)).await.is_ok(), "{status} {body} after {seconds}");
+            assert!(documents.client(ID, &[], at(seconds)).await.is_ok(), "{status} {body} after {seconds}");
         }
         assert_eq!(http.requests(), 5, "two beforehand, and one at 630, at 660 and at 86429");
-        assert_eq!(documents.client(ID, at(86_459)).await, Err(DocumentError::Unreachable), "after a day");
+        assert_eq!(documents.client(ID, &[], at(86_459)).await, Err(DocumentError::Unreachable), "after a day");
     }
 }
 
 #[tokio::test]
 async fn a_document_that_describes_no_client_any_more_ends_the_one_before() {
     let (http, documents) = answers(200, &document(ID));
-    documents.client(ID, at(0)).await.unwrap();
+    documents.client(ID, &[], at(0)).await.unwrap();
     http.now(200, &document(ID).replace(r#""redirect_uris""#, r#""client_secret":"s","redirect_uris""#));
-    assert_eq!(documents.client(ID, at(600)).await, Err(DocumentError::Unusable));
+    assert_eq!(documents.client(ID, &[], at(600)).await, Err(DocumentError::Unusable));
     http.now(503, "");
-    assert_eq!(documents.client(ID, at(630)).await, Err(DocumentError::Unreachable), "nor does it come back");
+    assert_eq!(documents.client(ID, &[], at(630)).await, Err(DocumentError::Unreachable), "nor does it come back");
 }
 
 #[tokio::test]
 async fn any_number_of_sign_ins_at_once_share_one_request() {
     let (http, documents) = answers(200, &document(ID));
     http.released.forget_permits(Semaphore::MAX_PERMITS);
-    let all = join_all((0..100).map(|_| documents.client(ID, at(0))));
+    let all = join_all((0..100).map(|_| documents.client(ID, &[], at(0))));
     let release = async {
         // The one that sends the request is polled first.
         while http.requests() == 0 {
@@ -151,8 +151,8 @@ async fn any_number_of_sign_ins_at_once_share_one_request() {
 async fn a_browser_that_leaves_ends_the_request_of_no_other() {
     let (http, documents) = answers(200, &document(ID));
     http.released.forget_permits(Semaphore::MAX_PERMITS);
-    let mut first = Box::pin(documents.client(ID, at(0)));
-    let mut second = Box::pin(documents.client(ID, at(0)));
+    let mut first = Box::pin(documents.client(ID, &[], at(0)));
+    let mut second = Box::pin(documents.client(ID, &[], at(0)));
     assert!(futures_util::poll!(&mut first).is_pending() && futures_util::poll!(&mut second).is_pending());
     drop(first);
     http.released.add_permits(1);
@@ -165,33 +165,33 @@ async fn a_slow_host_leaves_room_for_the_others() {
     let (http, documents) = answers(200, &document(ID));
     let slow = join_all((0..64).map(|number| {
         let (documents, id) = (&documents, format!("https://slow.example/{number}"));
-        async move { documents.client(&id, at(0)).await }
+        async move { documents.client(&id, &[], at(0)).await }
     }));
     let mut slow = Box::pin(slow);
     assert!(futures_util::poll!(&mut slow).is_pending());
     assert_eq!(http.requests(), MAX_REQUESTS_OF_HOST);
-    assert!(documents.client(ID, at(0)).await.is_ok());
+    assert!(documents.client(ID, &[], at(0)).await.is_ok());
     // The others of the slow host give up their turn, and are not remembered as failures.
     tokio::time::advance(TURN).await;
     assert!(futures_util::poll!(&mut slow).is_pending());
     assert_eq!(http.requests(), MAX_REQUESTS_OF_HOST + 1);
     drop(slow);
     http.now(200, &document("https://slow.example/0"));
-    assert_eq!(documents.client("https://slow.example/63", at(1)).now_or_never(), None, "it is asked again");
+    assert_eq!(documents.client("https://slow.example/63", &[], at(1)).now_or_never(), None, "it is asked again");
 }
 
 #[tokio::test]
 async fn one_host_displaces_no_document_of_another() {
     let (http, documents) = answers(200, &document(ID));
-    documents.client(ID, at(0)).await.unwrap();
+    documents.client(ID, &[], at(0)).await.unwrap();
     for number in 0..2 * MAX_KEPT {
         let id = format!("https://many.example/{number}");
         http.now(200, &document(&id));
-        documents.client(&id, at(1)).await.unwrap();
+        documents.client(&id, &[], at(1)).await.unwrap();
     }
     let requests = http.requests();
     assert_eq!(documents.kept().len(), MAX_KEPT_OF_HOST + 1);
-    documents.client(ID, at(2)).await.unwrap();
+    documents.client(ID, &[], at(2)).await.unwrap();
     assert_eq!(http.requests(), requests, "the other's document is still there");
 }
 
@@ -211,7 +211,7 @@ async fn a_url_that_leads_inside_is_not_fetched() {
         "https://app.example/a/../client.json",
         "https://APP.example/client.json",
     ] {
-        assert_eq!(documents.client(id, at(0)).await, Err(DocumentError::Url), "{id}");
+        assert_eq!(documents.client(id, &[], at(0)).await, Err(DocumentError::Url), "{id}");
     }
     assert_eq!(http.requests(), 0);
 }
@@ -220,7 +220,7 @@ async fn a_url_that_leads_inside_is_not_fetched() {
 async fn any_number_of_documents_takes_a_bounded_place() {
     let (_, documents) = answers(200, "{}");
     for number in 0..3 * MAX_KEPT {
-        let _ = documents.client(&format!("https://app-{number}.example/client"), at(0)).await;
+        let _ = documents.client(&format!("https://app-{number}.example/client"), &[], at(0)).await;
     }
     assert_eq!(documents.kept().len(), MAX_KEPT);
 }
@@ -228,12 +228,12 @@ async fn any_number_of_documents_takes_a_bounded_place() {
 #[tokio::test(start_paused = true)]
 async fn a_known_client_goes_on_while_strangers_keep_the_gateway_busy() {
     let (http, documents) = answers(200, &document(ID));
-    documents.client(ID, at(0)).await.unwrap();
+    documents.client(ID, &[], at(0)).await.unwrap();
     let permits = documents.requests.try_acquire_many(u32::try_from(MAX_REQUESTS).unwrap()).unwrap();
-    assert!(documents.client(ID, at(1000)).await.is_ok());
-    assert_eq!(documents.client("https://app.example/other.json", at(1000)).await, Err(DocumentError::Busy));
+    assert!(documents.client(ID, &[], at(1000)).await.is_ok());
+    assert_eq!(documents.client("https://app.example/other.json", &[], at(1000)).await, Err(DocumentError::Busy));
     drop(permits);
     assert_eq!(http.requests(), 1);
-    documents.client(ID, at(1000)).await.unwrap();
+    documents.client(ID, &[], at(1000)).await.unwrap();
     assert_eq!(http.requests(), 2, "it is fetched again once there is room");
 }
