@@ -9,6 +9,9 @@ use crate::law::{Change, Family, FamilyId, Grant, Issue, Limits, Phase, Question
 use crate::people::People;
 use crate::store::{Entry, Expiring, GatewayStore, Key, Person, Revision, StoreTrouble, Swapped};
 
+/// The maximum number of families of one person, so that one account cannot fill the store.
+const MAX_OF_PERSON: usize = 100;
+
 /// How often a request reads again after another one's change. Each change answers all that come after it, within the grace.
 const TRIES: usize = 16;
 
@@ -61,6 +64,31 @@ impl Families {
             // Two families never draw the same identifier.
             Swapped::Moved => Err(FamilyError::Trouble),
         }
+    }
+
+    /// Makes room for a further family of a person, and returns the families that are gone. Those go that were not used for the
+    /// longest.
+    pub(crate) async fn make_room(&self, subject: &str, now: WallTime) -> Result<Vec<FamilyId>, StoreTrouble> {
+        let known = self.people.person(subject, now).await?.map(|person| person.families).unwrap_or_default();
+        let (mut gone, mut alive) = (Vec::new(), Vec::new());
+        if known.len() < MAX_OF_PERSON {
+            return Ok(gone);
+        }
+        for id in known {
+            match self.load(&Key::Family(id), now).await? {
+                Some((family, revision)) => alive.push((family.used(), id, revision)),
+                None => gone.push(id),
+            }
+        }
+        alive.sort_by_key(|(used, id, _)| (*used, *id));
+        let spare = alive.len().saturating_sub(MAX_OF_PERSON - 1);
+        for (_, id, revision) in alive.into_iter().take(spare) {
+            // One that is used at this moment stays, and is judged again the next time.
+            if self.store.swap(&Key::Family(id), Some(revision), None, now).await? == Swapped::Done {
+                gone.push(id);
+            }
+        }
+        Ok(gone)
     }
 
     /// Judges a request, and stores the change before it returns the answer.

@@ -11,6 +11,7 @@ use sha2::{Digest, Sha256};
 use tokenkeeper::engine::values::WallTime;
 use tokenkeeper::{AuthSession, IdentityError, SessionSpec};
 
+use crate::law::FamilyId;
 use crate::store::{Entry, Expiring, GatewayStore, Key, Person, StoreTrouble, Swapped};
 
 /// How often a change of a person is tried again after another replica's.
@@ -168,10 +169,28 @@ impl People {
         expires: WallTime,
         now: WallTime,
     ) -> Result<(), PeopleError> {
+        let next = |present: Option<Person>| match (present, account.map(str::to_owned)) {
+            (Some(present), Some(account)) => Some(Person { account, ..present }),
+            (None, Some(account)) => Some(Person { account, signed_out: None, families: Vec::new() }),
+            (present, None) => present,
+        };
+        self.change(subject, next, expires, now).await
+    }
+
+    /// Notes a family that begins, and forgets those that are gone. The person is kept until `expires` at least.
+    pub(crate) async fn begins(
+        &self,
+        subject: &str,
+        family: FamilyId,
+        gone: &[FamilyId],
+        expires: WallTime,
+        now: WallTime,
+    ) -> Result<(), PeopleError> {
         let next = |present: Option<Person>| {
-            let (known, signed_out) = present.map_or((None, None), |person| (Some(person.account), person.signed_out));
-            let account = account.map(str::to_owned).or(known)?;
-            Some(Person { account, signed_out })
+            let mut person = present?;
+            person.families.retain(|known| !gone.contains(known));
+            person.families.push(family);
+            Some(person)
         };
         self.change(subject, next, expires, now).await
     }

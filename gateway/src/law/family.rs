@@ -185,6 +185,14 @@ impl Family {
         }
     }
 
+    /// When it was used last, in milliseconds of wall time.
+    pub(crate) fn used(&self) -> u64 {
+        match self.phase {
+            Phase::Offered { .. } => self.began,
+            Phase::Live { rotated, .. } => rotated,
+        }
+    }
+
     /// Judges a request.
     pub(crate) fn judge(&self, question: Question<'_>, now: WallTime, limits: &Limits) -> Verdict {
         let (Question::Redeem { client, .. } | Question::Refresh { client, .. } | Question::Revoke { client, .. }) =

@@ -26,7 +26,10 @@ pub(super) async fn issue(gateway: &Gateway, subject: &str, request: &Authorizat
         refreshable: request.refreshable,
     };
     // The person is kept for as long as tokens of this code may live.
-    let kept = inner.people.settle(subject, None, inner.person_expires(now), now).await;
+    let kept = match inner.families.make_room(subject, now).await {
+        Ok(gone) => inner.people.begins(subject, id, &gone, inner.person_expires(now), now).await,
+        Err(trouble) => Err(trouble.into()),
+    };
     let (challenge, redirect) = (request.challenge.clone(), request.redirect.clone());
     let offered = match kept {
         Ok(()) => inner.families.offer(id, grant, challenge, redirect, now).await,

@@ -78,6 +78,9 @@ pub struct Person {
     /// When the person was signed out last, in milliseconds of wall time. What began until then has ended.
     #[serde(default)]
     pub signed_out: Option<u64>,
+    /// The families of the person, with some that have ended. Their number is bounded.
+    #[serde(default)]
+    pub families: Vec<FamilyId>,
 }
 
 impl Person {

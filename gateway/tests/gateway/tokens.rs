@@ -5,7 +5,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use tokenkeeper_testkit::login_server::Endpoint;
 
-use super::rig::{BACK, Rig, Tokens, VERIFIER};
+use super::rig::{BACK, Rig, Tokens, VERIFIER, query};
 
 #[tokio::test]
 async fn a_hundred_refreshes_at_once_rotate_once_and_all_get_the_same_successor() {
@@ -168,4 +168,34 @@ async fn a_sign_out_ends_everything_of_one_person_that_has_begun() {
     let again = rig.signed_in(&client).await;
     assert_eq!(rig.call(&again.access).await.json()["subject"], subject, "and signs in again");
     assert_eq!(rig.call(&alice.access).await.status, 401, "which brings nothing back");
+}
+
+#[tokio::test]
+async fn one_person_cannot_fill_the_store_and_what_is_in_use_stays() {
+    let rig = Rig::new().await;
+    let web = "https://app.example/callback";
+    let (client, mut browser) = (rig.register_at(web).await, rig.browser());
+    let url = rig.authorize(&client, &[("redirect_uri", web)]);
+    let page = browser.get(&url).await;
+    browser.allow(&rig, &page).await;
+    let mut tokens = Vec::new();
+    for number in 0..120 {
+        rig.clock.pass(Duration::from_secs(1));
+        let code = query(browser.get(&url).await.location(), "code").unwrap();
+        let form = [
+            ("grant_type", "authorization_code"),
+            ("client_id", client.as_str()),
+            ("code", &code),
+            ("code_verifier", VERIFIER),
+        ];
+        tokens.push(Tokens::of(&rig.token(&form).await.1));
+        if number == 60 {
+            tokens[0] = Tokens::of(&rig.refresh(&client, &tokens[0].refresh).await.1);
+        }
+        assert!(rig.store.counts().families <= 100);
+    }
+    assert_eq!(rig.store.counts().families, 100);
+    assert_eq!(rig.refresh(&client, &tokens[0].refresh).await.0, 200, "the one in use");
+    assert_eq!(rig.refresh(&client, &tokens[1].refresh).await.0, 400, "one that was not used for the longest");
+    assert_eq!(rig.refresh(&client, &tokens[119].refresh).await.0, 200);
 }
