@@ -23,14 +23,14 @@ pub(crate) struct ProvidersArguments {
         env = "TOKENKEEPER_PROVIDERS",
         hide_env_values = true
     )]
-    file: Option<PathBuf>,
+    providers_file: Option<PathBuf>,
 }
 
 impl ProvidersArguments {
     /// The built-in providers, with those of the file.
     pub(crate) fn read(&self) -> Result<Providers, Failure> {
         let builtin = Providers::builtin();
-        let Some(file) = self.file.clone().or_else(|| usual_file().filter(|file| file.exists())) else {
+        let Some(file) = self.providers_file.clone().or_else(|| usual_file().filter(|file| file.exists())) else {
             return Ok(builtin);
         };
         guarded(&file)?;
