@@ -10,12 +10,15 @@ use axum::routing::any;
 use axum::{Extension, Router};
 use http::Request;
 use serde_json::json;
+use tokenkeeper::SessionSpec;
 use tokenkeeper::engine::values::WallTime;
 use tokenkeeper::user::UserContext;
 use tokenkeeper_gateway::store::{
     Expiring, GatewayStore, Key, MemoryGatewayStore, Revision, StoreTrouble, Stored, Swapped,
 };
-use tokenkeeper_gateway::{GatewayBuilder, IdentifyByUser, Inbound, UpstreamUser};
+use tokenkeeper_gateway::{
+    BuildError, Gateway, GatewayBuilder, GatewayKey, IdentifyByUser, Inbound, Upstream, UpstreamUser,
+};
 use tokenkeeper_testkit::hostile::{Fault, RetryAfter, When};
 use tokenkeeper_testkit::login_server::{Endpoint, LoginServer};
 use tower::ServiceExt as _;
@@ -260,4 +263,29 @@ async fn a_person_is_identified_by_the_user_context() {
             assert_eq!(rig.call(&tokens.access).await.json()["subject"], subject);
         }
     }
+}
+
+#[tokio::test]
+async fn the_page_of_consent_names_the_person_who_is_signed_in() {
+    let upstream = LoginServer::builder().userinfo(json!({ "name": "Alice <Example>" })).start().await.unwrap();
+    let by_user = |builder: GatewayBuilder| builder.identify(Arc::new(IdentifyByUser::at("https://upstream.example")));
+    let rig = Rig::with(upstream, by_user).await;
+    let (client, mut browser) = (rig.register().await, rig.browser());
+    let page = browser.get(&rig.authorize(&client, &[])).await;
+    assert!(!page.body.contains("signed in as"), "{}", page.body);
+    browser.allow(&rig, &page).await;
+    let page = browser.get(&rig.authorize(&client, &[])).await;
+    assert!(page.body.contains("You are signed in as</dt><dd>Alice &lt;Example&gt;</dd>"), "{}", page.body);
+}
+
+#[tokio::test]
+async fn two_upstreams_of_one_name_are_refused() {
+    let rig = Rig::new().await;
+    let upstream = || Upstream::new("up", SessionSpec::mcp(&rig.upstream.resource_url()).unwrap());
+    let builder = Gateway::builder(&rig.origin, rig.runtime.clone(), GatewayKey::random().unwrap())
+        .store(Arc::new(rig.store.clone()))
+        .resource(rig.url("/mcp"))
+        .upstream(upstream())
+        .upstream(upstream());
+    assert_eq!(builder.build().unwrap_err(), BuildError::Upstream);
 }
