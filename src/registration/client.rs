@@ -30,7 +30,7 @@ pub(crate) struct Registered {
     pub(crate) redirect_uri: Option<String>,
     /// How the client was registered.
     pub(crate) origin: RegistrationOrigin,
-    /// The key of the stored registration. `None` for a configured client.
+    /// The key of the stored registration. `None` for a client that the host has configured, and not registered dynamically.
     pub(crate) key: Option<IssuerKey>,
     /// Whether this is the dynamic registration of an earlier login, which the server may have forgotten.
     pub(crate) is_reused: bool,

@@ -19,9 +19,10 @@ impl<K> Default for Claims<K> {
 /// A holder of claims.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Claimant {
-    /// The flight.
+    /// The flight, or the login attempt or the registration, which have a number of the same type.
     pub(super) holder: FlightId,
-    /// The process it runs in. Always zero for leased claims.
+    /// The handle on the store that it uses, which counts as a process of its own. Zero for leased claims, which do not end with
+    /// a process.
     pub(super) process: u64,
 }
 
@@ -87,8 +88,9 @@ impl<K: Ord + Clone> Claims<K> {
         self.tidy(key);
     }
 
-    /// Notes a write. After a commit, no lost holder of its epoch can have an effect any more. After a move to another
-    /// epoch, no holder of an earlier epoch can.
+    /// Notes a write. After a commit the refresh token that a lost holder of this epoch may still present is used up, so that the
+    /// next holder has nothing to wait for. After a move to another epoch the same holds for the holders of all other epochs, and
+    /// for those of a login claim, who present nothing.
     pub(super) fn written(&mut self, key: &K, change: &Change, epoch: Epoch, tenure: &Tenure) {
         let Some(entries) = self.0.get_mut(key) else { return };
         let current = ClaimScope::Spend(epoch);
@@ -96,8 +98,7 @@ impl<K: Ord + Clone> Claims<K> {
         let moves = matches!(change, Change::Install(_) | Change::Clear { .. });
         for (scope, entry) in entries.iter_mut() {
             if moves && *scope != current || commits && *scope == current {
-                // A claim that ran out before this write was lost before it, even if no other flight has asked for the
-                // claim since.
+                // A claim that ran out before this write counts as lost, even if no other flight has asked for it since.
                 entry.expire(tenure);
                 entry.lost.clear();
             }

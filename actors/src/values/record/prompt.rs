@@ -1,4 +1,4 @@
-//! The prompt, a durable note that a person is asked to sign in. Through it processes and replicas agree on one prompt.
+//! The prompt, a durable note that a person is asked to sign in. Through it all processes on a store agree on one prompt.
 
 use super::super::lineage::{AttemptId, Revision};
 use super::super::login::{LoginKey, LoginReason};
@@ -7,7 +7,7 @@ use super::super::time::{Moment, WallTime};
 /// The request to a person that was made last in the record's epoch. A login, an import or a logout removes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Prompt {
-    /// The attempt that asked, or that answered last.
+    /// The attempt that made this request. If the answer to an earlier request came, that request's attempt.
     pub attempt: AttemptId,
     /// The key of its pending login.
     pub key: LoginKey,
@@ -15,15 +15,15 @@ pub struct Prompt {
     pub state: PromptState,
     /// When the request came into this state.
     pub at: Moment,
-    /// The record's revision when the request came into this state. Callers share an end that was written after they
-    /// had begun to wait. Revisions show that order even if the clocks of two hosts disagree.
+    /// The record's revision when the request came into this state. A caller takes an end over only if it was written after the
+    /// caller had begun to wait. Revisions show that order even if the clocks of two hosts disagree.
     pub revision: Revision,
-    /// When the request expires, by the wall clock. Once it is answered, this is when the redemption has certainly ended.
+    /// When the request expires, by the wall clock. Once it is answered, this is when the redemption must have ended.
     pub expires: WallTime,
 }
 
 impl Prompt {
-    /// How the request ended after `since`; `None` if it has not ended, or had ended by then.
+    /// How the request ended after `since`; `None` if it has not ended, or had ended by `since` already.
     pub fn ended_after(&self, since: Revision) -> Option<PromptEnd> {
         match self.state {
             PromptState::Ended(end) if self.revision > since => Some(end),
@@ -37,7 +37,8 @@ impl Prompt {
 pub enum PromptState {
     /// The person was asked, and has not answered.
     Open,
-    /// The person has answered, and the code is being presented. If no login follows, the redeemer has died.
+    /// The person has answered, and the code is being presented. If neither a login nor an end is stored by
+    /// [`Prompt::expires`], the process that presented the code has probably died.
     Answered,
     /// The request has ended without a login.
     Ended(PromptEnd),
@@ -52,14 +53,14 @@ pub enum PromptEnd {
     Cancelled,
     /// No answer came in time.
     TimedOut,
-    /// The server refused the code or the client, or another person signed in.
+    /// It failed in another way. For example, the server refused the code or the client, or another person signed in.
     Failed,
     /// The code was presented, and its answer was lost.
     Aborted,
 }
 
 impl PromptEnd {
-    /// The reason in the callers' errors.
+    /// The reason in the errors of callers that waited for a request of another attempt.
     pub const fn reason(self) -> LoginReason {
         match self {
             PromptEnd::Denied => LoginReason::Denied,
