@@ -2,10 +2,13 @@
 
 use std::time::Duration;
 
+use http::Response;
 use tokenkeeper_actors::law::profile::Evidence;
 use tokenkeeper_actors::values::TokenKind;
 
+use super::super::is_of_unknown_type;
 use super::{ASKED, answer, lifetime, refresh, refusal, said, scopes, tokens, word};
+use crate::http::Body;
 
 const BOTH: &str = r#""access_token":"at","refresh_token":"rt""#;
 
@@ -47,6 +50,31 @@ fn the_type_is_read_whatever_its_case_and_is_bearer_if_unknown() {
     }
     for bearer in [r#""Bearer""#, r#""bearer""#, r#""bot""#, r#""""#, "null", "7"] {
         assert_eq!(kind(bearer), TokenKind::Bearer, "{bearer}");
+    }
+}
+
+/// A login refuses such tokens. A refresh does not, because it would lose the rotated one.
+#[test]
+fn a_type_that_is_not_understood_is_noticed_wherever_it_stands() {
+    let is_unknown = |body: &str| is_of_unknown_type(&Response::new(Body::new(body.as_bytes())));
+    for body in [
+        r#"{"access_token":"at","token_type":"mac"}"#,
+        r#"{"token_type":"N_A","access_token":"at"}"#,
+        r#"{"ok":true,"authed_user":{"access_token":"at","token_type":"saml"}}"#,
+        "access_token=at&token_type=mac",
+    ] {
+        assert!(is_unknown(body), "{body}");
+    }
+    for body in [
+        r#"{"access_token":"at","token_type":"bearer"}"#,
+        r#"{"access_token":"at","token_type":" DPoP "}"#,
+        r#"{"access_token":"xoxb","token_type":"bot"}"#,
+        r#"{"access_token":"at"}"#,
+        r#"{"access_token":"at","token_type":7}"#,
+        "access_token=at&token_type=Bearer",
+        "no answer",
+    ] {
+        assert!(!is_unknown(body), "{body}");
     }
 }
 
