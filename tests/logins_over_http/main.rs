@@ -4,6 +4,8 @@
 #![allow(clippy::panic, clippy::unwrap_used, reason = "a test")]
 #![allow(clippy::disallowed_methods, clippy::expect_used, reason = "tasks of tests")]
 
+#[path = "../support/ahead.rs"]
+mod ahead;
 mod answers;
 mod clients;
 mod configured;

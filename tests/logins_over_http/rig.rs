@@ -2,21 +2,19 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokenkeeper::engine::memory::MemoryStore;
-use tokenkeeper::engine::ports::clock::Clock;
 use tokenkeeper::engine::ports::store::TokenStore;
-use tokenkeeper::engine::system::SystemClock;
+use tokenkeeper::engine::values::DigestKey;
 use tokenkeeper::engine::values::record::{Grant, Record};
-use tokenkeeper::engine::values::{DigestKey, ElapsedTime, Moment, WallTime};
 use tokenkeeper::{
     AttemptId, AuthRuntime, AuthSession, LoginCause, LoginKey, LoginMethod, LoginProgress, LoginReason, LoginSettings,
     LoginWish, OfferedPrompt, Scopes, SessionSpec, SignInError, TokenOptions, callback,
 };
 use tokenkeeper_testkit::login_server::{Browser, Endpoint, LoginServer, LoginServerBuilder, Visit};
 
+use crate::ahead::Ahead;
 use crate::wire::Recorder;
 use crate::within::within;
 
@@ -24,34 +22,6 @@ pub(crate) const WAIT: Duration = Duration::from_secs(25);
 
 /// A redirect address that no program serves. The answers are handed over by the tests.
 pub(crate) const REDIRECT: &str = "http://127.0.0.1:7/callback";
-
-/// The machine's clock, which a test can set forward.
-#[derive(Clone, Debug)]
-pub(crate) struct Ahead {
-    system: SystemClock,
-    by: Arc<AtomicU64>,
-}
-
-impl Ahead {
-    fn new() -> Self {
-        Self { system: SystemClock::new().unwrap(), by: Arc::default() }
-    }
-
-    pub(crate) fn pass(&self, span: Duration) {
-        self.by.fetch_add(u64::try_from(span.as_millis()).unwrap(), Ordering::SeqCst);
-    }
-}
-
-impl Clock for Ahead {
-    fn now(&self) -> Moment {
-        let (now, by) = (self.system.now(), self.by.load(Ordering::SeqCst));
-        Moment {
-            wall: WallTime::from_millis(now.wall.as_millis() + by),
-            elapsed: ElapsedTime::from_millis(now.elapsed.as_millis() + by),
-            ..now
-        }
-    }
-}
 
 /// A store, and everything that was sent by the runtimes on it.
 #[derive(Clone)]

@@ -1,15 +1,12 @@
 //! A host over the built-in sources, with a clock that a test sets forward.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokenkeeper::engine::memory::MemoryStore;
-use tokenkeeper::engine::ports::clock::Clock;
 use tokenkeeper::engine::ports::store::TokenStore;
-use tokenkeeper::engine::system::SystemClock;
+use tokenkeeper::engine::values::DigestKey;
 use tokenkeeper::engine::values::record::{Grant, Record};
-use tokenkeeper::engine::values::{DigestKey, ElapsedTime, Moment, WallTime};
 use tokenkeeper::issuers::{Client, IssuerSettings};
 use tokenkeeper::machine::MachineGrant;
 use tokenkeeper::{
@@ -17,6 +14,7 @@ use tokenkeeper::{
 };
 use tokio::task::JoinSet;
 
+use super::ahead::Ahead;
 use super::server::Server;
 use super::store::Fragile;
 use super::within;
@@ -26,34 +24,6 @@ pub(crate) const LONG: Duration = Duration::from_secs(2 * 3_600);
 
 /// How long callers wait. It is less than the bound of a test's wait.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(25);
-
-/// The machine's clock, which a test sets forward.
-#[derive(Clone, Debug)]
-pub(crate) struct Ahead {
-    system: SystemClock,
-    by: Arc<AtomicU64>,
-}
-
-impl Ahead {
-    pub(crate) fn new() -> Self {
-        Self { system: SystemClock::new().unwrap(), by: Arc::default() }
-    }
-
-    pub(crate) fn pass(&self, span: Duration) {
-        self.by.fetch_add(u64::try_from(span.as_millis()).unwrap(), Ordering::SeqCst);
-    }
-}
-
-impl Clock for Ahead {
-    fn now(&self) -> Moment {
-        let (now, by) = (self.system.now(), self.by.load(Ordering::SeqCst));
-        Moment {
-            wall: WallTime::from_millis(now.wall.as_millis() + by),
-            elapsed: ElapsedTime::from_millis(now.elapsed.as_millis() + by),
-            ..now
-        }
-    }
-}
 
 /// One process of a host.
 pub(crate) struct Host {

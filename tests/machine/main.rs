@@ -2,6 +2,8 @@
 #![allow(clippy::panic, clippy::unwrap_used, reason = "a test")]
 #![allow(clippy::disallowed_methods, clippy::expect_used, reason = "tasks of tests")]
 
+#[path = "../support/ahead.rs"]
+mod ahead;
 mod command_faults;
 mod commands;
 mod credentials;

@@ -1,6 +1,7 @@
 //! The host of the tests on real sockets, which is a runtime over a store in memory with one session.
 #![allow(dead_code, unreachable_pub, clippy::panic, clippy::unwrap_used, reason = "each test takes what it needs")]
 
+mod ahead;
 #[path = "../../actors/tests/common/bounded.rs"]
 pub mod bounded;
 pub mod law;
@@ -9,7 +10,6 @@ pub mod wire;
 pub mod within;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokenkeeper::engine::law::ledger::Login;
@@ -18,15 +18,15 @@ use tokenkeeper::engine::memory::MemoryStore;
 use tokenkeeper::engine::ports::clock::Clock;
 use tokenkeeper::engine::ports::store::TokenStore;
 use tokenkeeper::engine::runtime::{AuthRuntime, Settings};
-use tokenkeeper::engine::system::SystemClock;
 use tokenkeeper::engine::values::TokenError;
 use tokenkeeper::engine::values::record::{Binding, DEFAULT_REQUEST_TIMEOUT, Mark, Record, RefreshCredential};
-use tokenkeeper::engine::values::{ATTEMPT_PAUSES, DigestKey, ElapsedTime, Moment, WallTime};
+use tokenkeeper::engine::values::{ATTEMPT_PAUSES, DigestKey};
 use tokenkeeper::grant::RefreshGrant;
 use tokenkeeper::http::HttpClient;
 use tokenkeeper::{Account, InstallError, RefreshToken, RenewalPlan, Scopes, ServerIdentity, Target, TokenOptions};
 use tokenkeeper_testkit::hostile::Grant;
 
+pub use ahead::Ahead;
 use bounded::{BoundedRuntime, BoundedSession};
 use within::within;
 
@@ -59,35 +59,6 @@ async fn skip(span: Duration) {
 /// The key of these hosts' stores.
 pub fn digest_key() -> DigestKey {
     DigestKey::new([7; 32])
-}
-
-/// The machine's clock, which a test can set forward.
-#[derive(Clone, Debug)]
-pub struct Ahead {
-    system: SystemClock,
-    by: Arc<AtomicU64>,
-}
-
-impl Ahead {
-    pub fn new() -> Self {
-        Self { system: SystemClock::new().unwrap(), by: Arc::default() }
-    }
-
-    /// Lets `span` pass at once.
-    pub fn pass(&self, span: Duration) {
-        self.by.fetch_add(u64::try_from(span.as_millis()).unwrap(), Ordering::SeqCst);
-    }
-}
-
-impl Clock for Ahead {
-    fn now(&self) -> Moment {
-        let (now, by) = (self.system.now(), self.by.load(Ordering::SeqCst));
-        Moment {
-            wall: WallTime::from_millis(now.wall.as_millis() + by),
-            elapsed: ElapsedTime::from_millis(now.elapsed.as_millis() + by),
-            ..now
-        }
-    }
 }
 
 /// One process of a host, with one session.

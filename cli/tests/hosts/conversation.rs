@@ -7,9 +7,18 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokenkeeper::engine::values::record::ClientAuth;
 use tokenkeeper_testkit::hostile::HostileAs;
+use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 
-use crate::client::{INITIALIZED, ProxyClient, command, home};
+use crate::client::{INITIALIZED, ProxyClient, command, home, within};
 use crate::gate::{Exchange, Gate};
+
+/// The first line that a server prints. The others are read and dropped, because a full pipe would stop the server.
+pub(crate) async fn first_line(output: impl AsyncRead + Send + Unpin + 'static) -> String {
+    let mut lines = BufReader::new(output).lines();
+    let line = within("the server", lines.next_line()).await.unwrap().unwrap();
+    tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
+    line
+}
 
 /// A proxy before a gate with tokens of two seconds, and the server behind it.
 pub(crate) struct Scene {

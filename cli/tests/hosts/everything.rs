@@ -3,11 +3,9 @@
 use std::process::Stdio;
 
 use serde_json::json;
-use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 
-use crate::client::within;
-use crate::conversation::Scene;
+use crate::conversation::{Scene, first_line};
 use crate::ports::free_port;
 use crate::rigs::Program;
 
@@ -18,10 +16,8 @@ async fn everything(port: u16) -> Option<Child> {
     server.arg(folder.join("node_modules/@modelcontextprotocol/server-everything/dist/index.js")).arg("streamableHttp");
     server.env("PORT", port.to_string()).stdout(Stdio::null()).stderr(Stdio::piped()).kill_on_drop(true);
     let mut server = server.spawn().unwrap();
-    let mut lines = BufReader::new(server.stderr.take().unwrap()).lines();
-    let line = within("the server", lines.next_line()).await.unwrap().unwrap();
+    let line = first_line(server.stderr.take().unwrap()).await;
     assert!(line.contains("listening"), "{line}");
-    tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
     Some(server)
 }
 

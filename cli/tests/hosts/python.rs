@@ -3,11 +3,9 @@
 use std::process::Stdio;
 
 use serde_json::json;
-use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 
-use crate::client::within;
-use crate::conversation::Scene;
+use crate::conversation::{Scene, first_line};
 use crate::rigs::Program;
 
 /// Starts the server, and returns its port. `None` without Python.
@@ -16,9 +14,8 @@ async fn messages() -> Option<(Child, u16)> {
     let mut server = Command::new(folder.join(".venv/bin/python"));
     server.arg(folder.join("messages.py")).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
     let mut server = server.kill_on_drop(true).spawn().unwrap();
-    let mut lines = BufReader::new(server.stdout.take().unwrap()).lines();
-    let line = within("the server", lines.next_line()).await.unwrap().unwrap();
-    Some((server, line.parse().unwrap()))
+    let port = first_line(server.stdout.take().unwrap()).await.parse().unwrap();
+    Some((server, port))
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -59,7 +59,7 @@ fn of_two_logins_at_once_one_asks() {
     let prompt = first.prompt();
     let mut second = scene.begin(&["--no-browser"]);
     second.tells("another program is asking you to sign in");
-    // Whoever does not see the first program can answer here.
+    // The second program shows the page too, for a person who does not see the first.
     second.tells(prompt["url"].as_str().unwrap());
     scene.complete(&prompt);
     let (first, second) = (first.end(), second.end());

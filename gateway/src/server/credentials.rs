@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use axum::body::Body;
+use axum::body::{Body, Bytes};
 use axum::response::Response;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -41,9 +41,23 @@ pub(crate) fn try_later(retry_after: Duration, description: &str) -> Response {
     answer
 }
 
+/// The form of a request, and the identifier of the client that sent it.
+#[expect(clippy::result_large_err, reason = "the answer itself, which is sent as it is")]
+pub(super) fn asked(gateway: &Gateway, headers: &HeaderMap, body: &Bytes) -> Result<(Params, String), Response> {
+    let form = Params::of_form(headers, body)
+        .ok_or_else(|| malformed("the body is not application/x-www-form-urlencoded, or a parameter occurs twice"))?;
+    let client = client_of(gateway, headers, &form)?;
+    Ok((form, client))
+}
+
+/// The answer to a request that is not as the endpoint takes it.
+pub(super) fn malformed(why: &str) -> Response {
+    json_error(StatusCode::BAD_REQUEST, "invalid_request", why)
+}
+
 /// The identifier of the client that sent a request, by its credentials (RFC 6749 section 2.3).
 #[expect(clippy::result_large_err, reason = "the answer itself, which is sent as it is")]
-pub(super) fn client_of(gateway: &Gateway, headers: &HeaderMap, form: &Params) -> Result<String, Response> {
+fn client_of(gateway: &Gateway, headers: &HeaderMap, form: &Params) -> Result<String, Response> {
     let unauthenticated = |basic: bool| {
         let advice = "the client is not known here, or its secret is wrong: register it again";
         let mut answer = json_error(StatusCode::UNAUTHORIZED, "invalid_client", advice);
@@ -52,7 +66,6 @@ pub(super) fn client_of(gateway: &Gateway, headers: &HeaderMap, form: &Params) -
         }
         answer
     };
-    let malformed = |why| json_error(StatusCode::BAD_REQUEST, "invalid_request", why);
     let basic = headers.get(AUTHORIZATION);
     let (method, id, secret) = match (basic, form.get("client_id"), form.get("client_secret")) {
         (Some(_), _, Some(_)) => return Err(malformed("the client authenticates in two ways")),

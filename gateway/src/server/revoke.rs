@@ -3,22 +3,17 @@
 use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::response::Response;
-use http::{HeaderMap, StatusCode};
+use http::HeaderMap;
 
-use super::credentials::{RETRY, client_of, json_error, try_later};
-use super::params::Params;
+use super::credentials::{RETRY, asked, malformed, try_later};
 use crate::families::FamilyError;
 use crate::gateway::{Gateway, count};
 use crate::law::{AccessToken, Question, RefreshToken, Refusal};
 
 /// Revokes a token. The upstream session stays as it is, because the person's other clients use it.
 pub(super) async fn revoke(State(gateway): State<Gateway>, headers: HeaderMap, body: Bytes) -> Response {
-    let malformed = |why| json_error(StatusCode::BAD_REQUEST, "invalid_request", why);
-    let Some(form) = Params::of_form(&headers, &body) else {
-        return malformed("the body is not application/x-www-form-urlencoded, or a parameter occurs twice");
-    };
-    let client = match client_of(&gateway, &headers, &form) {
-        Ok(client) => client,
+    let (form, client) = match asked(&gateway, &headers, &body) {
+        Ok(asked) => asked,
         Err(answer) => return answer,
     };
     let Some(token) = form.get("token") else { return malformed("token is required") };

@@ -7,19 +7,14 @@ use http::{HeaderMap, StatusCode};
 use serde_json::json;
 use tokenkeeper::ResourceUri;
 
-use super::credentials::{RETRY, client_of, json, json_error, try_later};
-use super::params::Params;
+use super::credentials::{RETRY, asked, json, json_error, malformed, try_later};
 use crate::families::FamilyError;
 use crate::gateway::{Gateway, count};
 use crate::law::{AccessToken, FamilyId, Grant, Issue, Question, RefreshToken, Refusal};
 
 pub(super) async fn token(State(gateway): State<Gateway>, headers: HeaderMap, body: Bytes) -> Response {
-    let malformed = |why| json_error(StatusCode::BAD_REQUEST, "invalid_request", why);
-    let Some(form) = Params::of_form(&headers, &body) else {
-        return malformed("the body is not application/x-www-form-urlencoded, or a parameter occurs twice");
-    };
-    let client = match client_of(&gateway, &headers, &form) {
-        Ok(client) => client,
+    let (form, client) = match asked(&gateway, &headers, &body) {
+        Ok(asked) => asked,
         Err(answer) => return answer,
     };
     let resource = match form.get("resource").map(ResourceUri::parse).transpose() {
@@ -46,11 +41,11 @@ pub(super) async fn token(State(gateway): State<Gateway>, headers: HeaderMap, bo
         Some(_) => return json_error(StatusCode::BAD_REQUEST, "unsupported_grant_type", "use one of the metadata's"),
         None => return malformed("grant_type is required"),
     };
-    let asked = match family {
+    let answer = match family {
         Some(family) => gateway.0.families.ask(family, question, gateway.0.now()).await.map(|issued| (family, issued)),
         None => Err(FamilyError::Ended),
     };
-    match asked {
+    match answer {
         Ok((family, (issue, grant))) => {
             noted(&gateway, question, &issue);
             issued(&gateway, family, &issue, &grant)

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -14,9 +13,6 @@ use reqwest::header::{AUTHORIZATION, HeaderMap, LOCATION, SET_COOKIE};
 use reqwest::redirect;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
-use tokenkeeper::engine::ports::clock::Clock;
-use tokenkeeper::engine::system::SystemClock;
-use tokenkeeper::engine::values::{ElapsedTime, Moment, WallTime};
 use tokenkeeper::{AuthRuntime, AuthSession, SessionSpec, stores};
 use tokenkeeper_gateway::store::MemoryGatewayStore;
 use tokenkeeper_gateway::{
@@ -27,36 +23,10 @@ use tokenkeeper_testkit::login_server::{Browser as Person, LoginServer};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
+use crate::ahead::Ahead;
+
 pub(crate) const VERIFIER: &str = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
 pub(crate) const BACK: &str = "http://127.0.0.1:7777/callback";
-
-/// The machine's clock, which a test can set forward.
-#[derive(Clone, Debug)]
-pub(crate) struct Ahead {
-    system: SystemClock,
-    by: Arc<AtomicU64>,
-}
-
-impl Ahead {
-    fn new() -> Self {
-        Self { system: SystemClock::new().unwrap(), by: Arc::default() }
-    }
-
-    pub(crate) fn pass(&self, span: Duration) {
-        self.by.fetch_add(u64::try_from(span.as_millis()).unwrap(), Ordering::SeqCst);
-    }
-}
-
-impl Clock for Ahead {
-    fn now(&self) -> Moment {
-        let (now, by) = (self.system.now(), self.by.load(Ordering::SeqCst));
-        Moment {
-            wall: WallTime::from_millis(now.wall.as_millis() + by),
-            elapsed: ElapsedTime::from_millis(now.elapsed.as_millis() + by),
-            ..now
-        }
-    }
-}
 
 /// Asks the upstream whose token it is.
 #[derive(Clone)]
