@@ -21,8 +21,14 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-/// The longest that one of these may take to start, or to answer.
+/// The longest that one of these may take to answer.
 const LONGEST: Duration = Duration::from_secs(30);
+
+/// The longest that one of these may take to start. Most start within a second, but builds and other tests may run beside.
+const LONGEST_START: Duration = Duration::from_secs(60);
+
+/// How many times a program is started that says nothing.
+const STARTS: usize = 3;
 
 /// One of the servers. Each folder has a README.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,18 +70,26 @@ impl Rig {
     /// Like [`start`](Self::start), for any of the servers. Those in Python need Python 3.11 with its `venv`.
     pub fn start_program(program: Program, variables: &[(&str, &str)]) -> Option<Self> {
         let folder = program.prepared()?;
+        let started = (0..STARTS).find_map(|_| Self::spawn(program, &folder, variables));
+        Some(started.unwrap_or_else(|| panic!("{program:?} said nothing for {LONGEST_START:?}, {STARTS} times")))
+    }
+
+    /// `None` if the program says nothing for [`LONGEST_START`].
+    fn spawn(program: Program, folder: &Path, variables: &[(&str, &str)]) -> Option<Self> {
         let mut child = program
-            .command(&folder)
-            .current_dir(&folder)
+            .command(folder)
+            .current_dir(folder)
             .envs(variables.iter().copied())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
-        let line = first_line(child.stdout.take().unwrap());
-        let ready =
-            serde_json::from_str(&line).unwrap_or_else(|error| panic!("the rig did not start: {error}: {line}"));
-        Some(Self { line, ready, child })
+        let output = child.stdout.take().unwrap();
+        let mut rig = Self { line: String::new(), ready: Value::Null, child };
+        rig.line = first_line(output)?;
+        rig.ready = serde_json::from_str(&rig.line)
+            .unwrap_or_else(|error| panic!("the rig did not start: {error}: {}", rig.line));
+        Some(rig)
     }
 
     /// Reads from an admin endpoint such as `/stats` or `/chains`.
@@ -119,16 +133,16 @@ impl Drop for Rig {
     }
 }
 
-/// The first line that comes, read on a thread of its own, because reading blocks.
+/// The first line that comes within [`LONGEST_START`], read on a thread of its own, because reading blocks.
 #[allow(clippy::disallowed_methods, reason = "the thread ends with what it reads from")]
-fn first_line(from: impl Read + Send + 'static) -> String {
+fn first_line(from: impl Read + Send + 'static) -> Option<String> {
     let (tell, told) = mpsc::channel();
     std::thread::spawn(move || {
         let mut line = String::new();
         BufReader::new(from).read_line(&mut line).unwrap();
         drop(tell.send(line));
     });
-    told.recv_timeout(LONGEST).expect("the rig says when it is ready")
+    told.recv_timeout(LONGEST_START).ok()
 }
 
 impl Program {
