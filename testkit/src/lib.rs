@@ -50,8 +50,12 @@
 //! `scripted` has sessions that follow a script, for unit tests of hosts (feature `scripted`, on by default).
 //!
 //! `http_contract` is the contract of an HTTP client for the refresh grant (feature `http-contract`).
+//!
+//! `gateway_contract` is the contract of a gateway's store (feature `gateway-contract`).
 
 mod contract;
+#[cfg(feature = "gateway-contract")]
+pub mod gateway_contract;
 #[cfg(feature = "hostile")]
 pub mod hostile;
 #[cfg(feature = "hostile")]
@@ -65,6 +69,6 @@ pub mod scripted;
 pub mod store_contract;
 
 /// The README's examples, as doc tests.
-#[cfg(all(doctest, feature = "http-contract", feature = "mcp", feature = "scripted"))]
+#[cfg(all(doctest, feature = "gateway-contract", feature = "http-contract", feature = "mcp", feature = "scripted"))]
 #[doc = include_str!("../README.md")]
 pub struct Readme;

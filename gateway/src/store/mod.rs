@@ -17,7 +17,7 @@ pub use memory::{Bounds, Counts, MemoryGatewayStore};
 
 /// Keeps the entries of a gateway. Each change is a comparison and a write in one step.
 ///
-/// All replicas of a gateway share one store. Object safe.
+/// All replicas of a gateway share one store. Object safe. `gateway_contract` of `tokenkeeper-testkit` tests an implementation.
 #[async_trait]
 pub trait GatewayStore: fmt::Debug + Send + Sync + 'static {
     /// Returns the entry at `key`, unless it has expired.
