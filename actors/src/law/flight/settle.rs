@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::decide::{self, Resolution};
 use super::machine::FlightCore;
-use super::phase::{Attempt, Duty, Phase, Settlement, Step};
+use super::phase::{Attempt, Duty, HeldClaim, Phase, Settlement, Step};
 use super::{FlightEffect, Op, Outcome, Report, Revocation};
 use crate::law::ledger::{Changed, Commit};
 use crate::law::profile::{Evidence, Judgement, Refused, Tokens, Trouble};
@@ -36,9 +36,12 @@ impl FlightCore {
                 return self.depart(Attempt { resent: true, ..attempt }, now, effects);
             }
             Judgement::InDoubt(trouble) => {
-                if let Some(pause) = self.pause_before_repeat(&attempt, trouble, now) {
+                if let Some((claim, pause)) = self.repetition(&attempt, trouble, now) {
                     effects.extend(trouble.retry_after.map(FlightEffect::Throttle));
-                    return self.repeat(attempt, pause, now, effects);
+                    self.repeated = true;
+                    let until = now.elapsed().after(pause);
+                    // The mark stays, and so does the permit.
+                    return Phase::Repeating { until, claim, record: attempt.record };
                 }
             }
             _ => {}
@@ -145,26 +148,16 @@ impl FlightCore {
         RefreshCredential::new(token, &self.equipment.digests)
     }
 
-    /// The pause before this flight presents its token once more; `None` if it does not. It does so once, after the first
-    /// presentation of the token, while its claim lasts (law 10).
-    fn pause_before_repeat(&self, attempt: &Attempt, trouble: Trouble, now: Now) -> Option<Duration> {
+    /// The claim and the pause with which this flight presents its token once more; `None` if it does not. It does so once,
+    /// after the first presentation of the token, while its claim lasts (law 10).
+    fn repetition(&self, attempt: &Attempt, trouble: Trouble, now: Now) -> Option<(HeldClaim, Duration)> {
         let spend = attempt.spend.as_ref().filter(|spend| spend.earlier.is_none())?;
         let pause = decide::pause_before_repeat(trouble.retry_after, now.jitter)?;
         let delay = pause.saturating_add(self.equipment.timeouts.send_within);
         let must_last = delay.saturating_add(self.request_length());
-        let claimed = attempt.claim.as_ref().is_some_and(|claim| claim.lasts(must_last, now.elapsed()));
+        let claim = attempt.claim.as_ref().filter(|claim| claim.lasts(must_last, now.elapsed()))?;
         let allowed = self.profile.may_present_again(&spend.mark.first, delay, &now.moment);
-        (claimed && allowed && self.called_off().is_none()).then_some(pause)
-    }
-
-    /// Waits for `pause` to present the token once more. The claim and the mark stay, and so does the permit.
-    fn repeat(&mut self, attempt: Attempt, pause: Duration, now: Now, effects: &mut Vec<FlightEffect>) -> Phase {
-        self.repeated = true;
-        match attempt.claim {
-            Some(claim) => Phase::Repeating { until: now.elapsed().after(pause), claim, record: attempt.record },
-            // Not reached, because only a flight with a claim repeats. The session would decide again.
-            None => self.land(Outcome::Moved, attempt.record.as_deref(), None, effects),
-        }
+        (allowed && self.called_off().is_none()).then(|| (claim.clone(), pause))
     }
 
     /// The outcome of a presentation whose answer is lost.

@@ -105,24 +105,18 @@ impl AttemptCore {
         self.login_claim.iter_mut().chain(&mut self.spend_claim)
     }
 
-    /// When a claim is to be renewed. Renewals of one claim are at least one time-out apart.
+    /// When the next claim is to be renewed.
     pub(super) fn renewal_due(&self) -> Option<ElapsedTime> {
-        let due = |held: &HeldClaim| {
-            let rested = held.asked.after(self.equipment.timeouts.store_timeout);
-            held.until.filter(|_| !held.lost).map(|until| until.before(self.claim_length() / 2).max(rested))
-        };
-        self.login_claim.iter().chain(&self.spend_claim).filter_map(due).min()
+        let (at_least, store_timeout) = (self.claim_length(), self.equipment.timeouts.store_timeout);
+        let held = self.login_claim.iter().chain(&self.spend_claim);
+        held.filter_map(|held| held.renewal_due(at_least, store_timeout)).min()
     }
 
     pub(super) fn renew(&mut self, now: Now, out: &mut Vec<LoginEffect>) {
         let (at_least, store_timeout) = (self.claim_length(), self.equipment.timeouts.store_timeout);
         let mut ops = self.ops;
         for held in self.claims() {
-            let due = held
-                .until
-                .filter(|_| !held.lost)
-                .map(|until| until.before(at_least / 2).max(held.asked.after(store_timeout)));
-            if due.is_some_and(|due| due <= now.elapsed()) {
+            if held.renewal_due(at_least, store_timeout).is_some_and(|due| due <= now.elapsed()) {
                 ops = Op(ops.0 + 1);
                 (held.renewal, held.asked) = (Some(ops), now.elapsed());
                 out.push(LoginEffect::Renew { op: ops, claim: held.claim.clone(), at_least });

@@ -202,6 +202,13 @@ impl HeldClaim {
     pub(super) fn is_over(&self, now: ElapsedTime) -> bool {
         self.lost || self.until.is_some_and(|until| until <= now)
     }
+
+    /// When the claim is to be renewed: in the middle of `at_least`, for which it is asked for, but not within `store_timeout`
+    /// of the last renewal. `None` for a claim that is lost or that needs no renewal.
+    pub(super) fn renewal_due(&self, at_least: Duration, store_timeout: Duration) -> Option<ElapsedTime> {
+        let until = self.until.filter(|_| !self.lost)?;
+        Some(until.before(at_least / 2).max(self.asked.after(store_timeout)))
+    }
 }
 
 /// The next step after the record was read.
