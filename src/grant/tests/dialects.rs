@@ -44,6 +44,18 @@ async fn the_provider_in_the_record_has_its_dialect() {
     }
 }
 
+#[tokio::test]
+async fn a_session_at_an_api_whose_provider_is_not_known_here_asks_nothing() {
+    for (provider, requests) in [("github", 1), ("of-a-file-that-is-missing", 0)] {
+        let (source, http) = source(Ok((200, TOKENS)));
+        let identity = ServerIdentity::new(Account::default(), Target::api(provider).unwrap());
+        let evidence = source.request(&identity, token_request(Some(grant()))).await;
+        assert_eq!(http.asked.lock().unwrap().len(), requests, "{provider}");
+        let is_missing = matches!(&evidence, Evidence::Unavailable(trouble) if trouble.reason == Reason::SourceMissing);
+        assert_eq!(is_missing, requests == 0, "{evidence:?}");
+    }
+}
+
 /// The addresses that a refresh asks, and the lifetime that comes of it.
 async fn looked_up(answer: &'static str, token_endpoint: &str) -> (Vec<String>, Option<Duration>) {
     let (source, http) = source(Ok((200, answer)));

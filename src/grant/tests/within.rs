@@ -31,3 +31,14 @@ async fn requests_to_endpoints_that_a_server_named_stay_within_its_reach() {
         assert_eq!(asked, [reach, reach], "{server_named} {resource}");
     }
 }
+
+#[tokio::test]
+async fn a_hosts_own_reach_holds_for_endpoints_that_a_server_named() {
+    for (server_named, reach) in [(true, Reach::PublicOrLoopback), (false, Reach::Any)] {
+        let (grant_source, http) = source(Ok((200, TOKENS)));
+        let renewal = RenewalPlan { server_named, ..RenewalPlan::default() };
+        let grant_source = grant_source.reach(Some(Reach::PublicOrLoopback));
+        let (exchange, _) = asked((grant_source, http), Grant { renewal, ..grant() }).await;
+        assert_eq!(exchange.reach, reach);
+    }
+}
