@@ -316,6 +316,23 @@ mod tests {
     }
 
     #[test]
+    fn texts_of_any_kind_have_a_maximum_length() {
+        let of_length = |length: usize, before: &str, after: &str| {
+            format!("{before}{}{after}", "0".repeat(length - before.len() - after.len()))
+        };
+        let is_read = |length: usize| {
+            [
+                number(&of_length(length, "", "7")).is_some(),
+                span(&of_length(length, "", "7s")).is_some(),
+                iso_span(&of_length(length, "PT", "7S")).is_some(),
+                date(&of_length(length, "2026-01-01T00:00:00.", "Z")).is_some(),
+            ]
+        };
+        assert_eq!(is_read(TEXT_MOST), [true; 4]);
+        assert_eq!(is_read(TEXT_MOST + 1), [false; 4]);
+    }
+
+    #[test]
     fn the_size_of_a_number_is_its_unit() {
         let at = |millis| Some(Time::At(WallTime::from_millis(millis)));
         assert_eq!(Time::of("60"), Some(Time::In(Duration::from_secs(60))));
