@@ -3,6 +3,8 @@
 //! No entry holds a token, a code or a secret, and no upstream token is ever in it. Registrations of clients and logins that
 //! are under way take no place at all, because their signed texts carry them.
 
+#[cfg(all(unix, feature = "file"))]
+mod file;
 mod memory;
 
 use std::fmt;
@@ -13,6 +15,8 @@ use tokenkeeper::engine::values::WallTime;
 
 use crate::law::{Family, FamilyId};
 
+#[cfg(all(unix, feature = "file"))]
+pub use file::{FileGatewayStore, OpenError};
 pub use memory::{Bounds, Counts, MemoryGatewayStore};
 
 /// Keeps the entries of a gateway. Each change is a comparison and a write in one step.

@@ -17,6 +17,7 @@ mod faults;
 mod inbound;
 mod linked;
 mod metadata;
+mod restarts;
 mod rig;
 #[path = "../../../tests/rigs/mod.rs"]
 mod rigs;

@@ -13,6 +13,7 @@ use reqwest::header::{AUTHORIZATION, HeaderMap, LOCATION, SET_COOKIE};
 use reqwest::redirect;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
+use tokenkeeper::stores::memory::MemoryStore;
 use tokenkeeper::{AuthRuntime, AuthSession, SessionSpec, stores};
 use tokenkeeper_gateway::store::MemoryGatewayStore;
 use tokenkeeper_gateway::{
@@ -69,12 +70,14 @@ pub(crate) struct Rig {
     pub(crate) store: MemoryGatewayStore,
     pub(crate) clock: Ahead,
     pub(crate) runtime: AuthRuntime,
+    /// The runtime's store.
+    pub(crate) records: MemoryStore,
     /// The clock of the upstream sessions.
     pub(crate) upstream_clock: Ahead,
     pub(crate) http: reqwest::Client,
-    key: GatewayKey,
+    pub(crate) key: GatewayKey,
     directory: Directory,
-    _tasks: JoinSet<()>,
+    tasks: JoinSet<()>,
 }
 
 /// The resource. Its answer names the sender, the person of the upstream token, and the MCP session.
@@ -98,6 +101,39 @@ async fn resource(
     Ok(([("mcp-session-id", "session-1")], told.to_string()))
 }
 
+fn client() -> reqwest::Client {
+    reqwest::Client::builder().redirect(redirect::Policy::none()).no_proxy().build().unwrap()
+}
+
+async fn runtime(records: &MemoryStore, clock: &Ahead) -> AuthRuntime {
+    AuthRuntime::builder(records.clone()).clock(Arc::new(clock.clone())).spawn().await.unwrap()
+}
+
+fn builder(
+    origin: &str,
+    runtime: &AuthRuntime,
+    key: &GatewayKey,
+    directory: &Directory,
+    clock: &Ahead,
+) -> GatewayBuilder {
+    let spec = SessionSpec::mcp(&directory.resource).unwrap();
+    Gateway::builder(origin, runtime.clone(), key.clone())
+        .name("Test Gateway")
+        .upstream(Upstream::new("up", spec).label("Upstream & Co"))
+        .resource(format!("{origin}/mcp"))
+        .scopes(["read", "write"])
+        .identify(Arc::new(directory.clone()))
+        .clock(Arc::new(clock.clone()))
+}
+
+fn serve(gateway: &Gateway, listener: TcpListener, origin: &str, routes: Router, directory: &Directory) -> JoinSet<()> {
+    let layer = gateway.layer(&format!("{origin}/mcp")).unwrap();
+    let app = gateway.router().merge(routes.layer(layer).layer(Extension(directory.clone())));
+    let mut tasks = JoinSet::new();
+    tasks.spawn(async move { axum::serve(listener, app).await.unwrap() });
+    tasks
+}
+
 impl Rig {
     pub(crate) async fn new() -> Self {
         Self::with(LoginServer::start().await.unwrap(), |builder| builder).await
@@ -116,31 +152,36 @@ impl Rig {
         routes: impl FnOnce(reqwest::Client) -> Router,
     ) -> Self {
         let upstream = Arc::new(upstream);
-        let http = reqwest::Client::builder().redirect(redirect::Policy::none()).no_proxy().build().unwrap();
+        let http = client();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let origin = format!("http://{}", listener.local_addr().unwrap());
         let key = GatewayKey::random().unwrap();
         let (store, clock, upstream_clock) = (MemoryGatewayStore::default(), Ahead::new(), Ahead::new());
-        let runtime = AuthRuntime::builder(stores::memory::open().unwrap()).clock(Arc::new(upstream_clock.clone()));
-        let runtime = runtime.spawn().await.unwrap();
+        let records = stores::memory::open().unwrap();
+        let runtime = runtime(&records, &upstream_clock).await;
         let (verifier, resource) = (upstream.verifier(), target.to_owned());
         let directory = Directory { verifier, resource, upstream: Arc::clone(&upstream) };
-        let spec = SessionSpec::mcp(target).unwrap();
-        let builder = Gateway::builder(&origin, runtime.clone(), key.clone())
-            .name("Test Gateway")
-            .store(Arc::new(store.clone()))
-            .upstream(Upstream::new("up", spec).label("Upstream & Co"))
-            .resource(format!("{origin}/mcp"))
-            .scopes(["read", "write"])
-            .identify(Arc::new(directory.clone()))
-            .clock(Arc::new(clock.clone()));
+        let builder = builder(&origin, &runtime, &key, &directory, &clock).store(Arc::new(store.clone()));
         let gateway = settings(builder).build().unwrap();
-        let layer = gateway.layer(&format!("{origin}/mcp")).unwrap();
-        let routes = routes(http.clone()).layer(layer).layer(Extension(directory.clone()));
-        let app = gateway.router().merge(routes);
-        let mut tasks = JoinSet::new();
-        tasks.spawn(async move { axum::serve(listener, app).await.unwrap() });
-        Self { upstream, gateway, origin, store, clock, runtime, upstream_clock, http, key, directory, _tasks: tasks }
+        let tasks = serve(&gateway, listener, &origin, routes(http.clone()), &directory);
+        Self { upstream, gateway, origin, store, clock, runtime, records, upstream_clock, http, key, directory, tasks }
+    }
+
+    /// The runtime of another replica, which shares the upstream sessions.
+    pub(crate) async fn other_runtime(&self) -> AuthRuntime {
+        runtime(&self.records.process(), &self.upstream_clock).await
+    }
+
+    /// Ends the gateway, and starts another one at the same address, with this rig's key.
+    pub(crate) async fn restart(&mut self, settings: impl FnOnce(GatewayBuilder) -> GatewayBuilder) {
+        self.tasks.shutdown().await;
+        // No connection to the earlier gateway is used again.
+        self.http = client();
+        let builder = builder(&self.origin, &self.runtime, &self.key, &self.directory, &self.clock);
+        self.gateway = settings(builder.store(Arc::new(self.store.clone()))).build().unwrap();
+        let listener = TcpListener::bind(self.origin.trim_start_matches("http://")).await.unwrap();
+        let routes = Router::new().route("/mcp", any(resource));
+        self.tasks = serve(&self.gateway, listener, &self.origin, routes, &self.directory);
     }
 
     /// A replica that protects `/other` too.
