@@ -12,7 +12,8 @@ use tokenkeeper::http::{HttpClient, Reach};
 use tokenkeeper::{AuthRuntime, AuthSession, IdentityError, ResourceUri};
 use tokenkeeper_actors::system::SystemClock;
 
-use crate::clients::{Clients, Documents};
+use crate::build_error::BuildError;
+use crate::clients::{AdmitClients, Clients, Documents};
 use crate::families::Families;
 use crate::inbound::GatewayLayer;
 use crate::law::Limits;
@@ -166,6 +167,7 @@ impl Gateway {
             max_open_logins: MAX_OPEN_LOGINS,
             upstream_timeout: UPSTREAM_TIMEOUT,
             apps: Vec::new(),
+            admission: None,
         }
     }
 
@@ -275,32 +277,6 @@ impl fmt::Debug for Gateway {
     }
 }
 
-/// Why a gateway could not be built.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum BuildError {
-    /// The issuer is no origin.
-    #[error(
-        "the issuer must be an https origin such as https://gateway.example.com (or http on loopback), without a path and \
-         without a slash at its end"
-    )]
-    Issuer,
-    /// A resource is not at the issuer's origin, or there is none.
-    #[error("a resource must be a URL at the issuer's origin, without a query, that was given to the builder")]
-    Resource,
-    /// There is no upstream, or its name is not made like one or is that of another.
-    #[error(
-        "there must be an upstream, and each one's name must be 1 to 32 lower-case letters, digits and hyphens, and its own"
-    )]
-    Upstream,
-    /// There is no store.
-    #[error("there is no store: give one with GatewayBuilder::store")]
-    NoStore,
-    /// The clock could not be made.
-    #[error("the operating system gave no random numbers: check that /dev/urandom or its equivalent can be read")]
-    NoRandomness,
-}
-
 /// Why a person was not added.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -333,6 +309,7 @@ pub struct GatewayBuilder {
     max_open_logins: usize,
     upstream_timeout: Duration,
     apps: Vec<String>,
+    admission: Option<Arc<dyn AdmitClients>>,
 }
 
 impl GatewayBuilder {
@@ -386,6 +363,11 @@ impl GatewayBuilder {
     pub fn app_scheme(mut self, scheme: impl Into<String>) -> Self {
         self.apps.push(scheme.into());
         self
+    }
+
+    /// Asks the host which clients are admitted. Default: all.
+    pub fn admit_clients(self, admission: Arc<dyn AdmitClients>) -> Self {
+        Self { admission: Some(admission), ..self }
     }
 
     /// Names the persons who sign in at the first upstream. Default: [`IdentifyByUser`], under the upstream's name. A change of it
@@ -449,7 +431,7 @@ impl GatewayBuilder {
             families: Families::new(Arc::clone(&store), self.limits),
             people: People::new(Arc::clone(&store)),
             store,
-            clients: Clients { documents, apps: self.apps },
+            clients: Clients { documents, apps: self.apps, admission: self.admission },
             takes_documents,
             upstreams: self.upstreams,
             resources,

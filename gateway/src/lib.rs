@@ -9,8 +9,10 @@
 //! - [`Inbound`] is the sender of a request, with the [upstream sessions](Inbound::upstream) of that person.
 //! - [`UpstreamTrouble`] is the answer where an upstream has no token.
 //! - [`Identify`] names the person of an upstream login.
+//! - [`AdmitClients`] refuses clients that the host does not want.
 //! - [`store`] keeps families of tokens, persons and consents.
 
+mod build_error;
 mod clients;
 mod families;
 mod gateway;
@@ -23,7 +25,9 @@ mod steady;
 pub mod store;
 mod text;
 
-pub use gateway::{BuildError, EnrollError, Gateway, GatewayBuilder, GatewayCounts};
+pub use build_error::BuildError;
+pub use clients::{AdmitClients, AdmitError, ClientFacts, Occasion};
+pub use gateway::{EnrollError, Gateway, GatewayBuilder, GatewayCounts};
 pub use inbound::{GatewayLayer, GatewayService, Inbound, UpstreamSession, UpstreamTrouble};
 pub use law::{Family, FamilyId, Grant, Limits, Phase};
 pub use people::{Identify, IdentifyByUser, IdentifyError, Upstream, UpstreamUser};

@@ -3,6 +3,7 @@
 //! A registration takes no memory. The identifier of a registered client is its metadata, signed by the gateway, and its
 //! secret is derived from the identifier. So no number of registrations fills the gateway.
 
+mod admission;
 mod document;
 mod redirect;
 mod registration;
@@ -14,6 +15,8 @@ use tokenkeeper::engine::values::WallTime;
 
 use crate::seal::{Seal, Use};
 
+pub(crate) use admission::Barred;
+pub use admission::{AdmitClients, AdmitError, ClientFacts, Occasion};
 pub(crate) use document::{DocumentError, Documents};
 pub(crate) use redirect::{is_loopback, is_on_the_machine};
 use registration::Registered;
@@ -53,6 +56,8 @@ pub(crate) enum Unknown {
     NotOurs,
     /// Its document cannot be used.
     Document(DocumentError),
+    /// The host does not admit it.
+    Barred(Barred),
 }
 
 impl Client {
@@ -80,6 +85,8 @@ pub(crate) struct Clients {
     pub(crate) documents: Documents,
     /// The schemes of further apps.
     pub(crate) apps: Vec<String>,
+    /// The host's judgement. Without one, each client is admitted.
+    pub(crate) admission: Option<Arc<dyn AdmitClients>>,
 }
 
 impl Clients {
@@ -91,7 +98,45 @@ impl Clients {
         if !is_url(id) {
             return Err(Unknown::NotOurs);
         }
+        // A document of a client that is refused is not even fetched.
+        self.judge(&ClientFacts::of_id(id, None), Occasion::Document).await.map_err(Unknown::Barred)?;
         self.documents.client(id, &self.apps, now).await.map_err(Unknown::Document)
+    }
+
+    /// Asks the host about a client.
+    pub(crate) async fn judge(&self, client: &ClientFacts, occasion: Occasion) -> Result<(), Barred> {
+        let Some(admission) = &self.admission else { return Ok(()) };
+        match admission.admits(client, occasion).await {
+            Ok(true) => Ok(()),
+            Ok(false) => {
+                tracing::info!(client = client.id, ?occasion, "a client was refused");
+                Err(Barred::Refused)
+            }
+            Err(error) => {
+                tracing::warn!(client = client.id, ?occasion, "a client could not be judged");
+                Err(Barred::Unavailable(error.retry_after))
+            }
+        }
+    }
+
+    /// Asks the host about the client with this identifier. Of one with a document, that and the redirect address of the request
+    /// are at hand.
+    pub(crate) async fn judge_id(
+        &self,
+        seal: &Seal,
+        id: &str,
+        redirect: Option<&str>,
+        occasion: Occasion,
+    ) -> Result<(), Barred> {
+        if self.admission.is_none() {
+            return Ok(());
+        }
+        let registered = id.strip_prefix(CLIENT).and_then(|text| seal.open::<Registered>(Use::Client, text));
+        let facts = match registered {
+            Some(known) => (&known.into_client(id)).into(),
+            None => ClientFacts::of_id(id, redirect),
+        };
+        self.judge(&facts, occasion).await
     }
 
     /// Whether these credentials are those of the client `id`. A client with a document has none, and its codes and tokens are

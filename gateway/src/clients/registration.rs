@@ -69,8 +69,14 @@ struct Request {
     client_name: Option<String>,
 }
 
-/// Registers the client that `body` describes, which may be an app of one of the further schemes, and returns the answer's JSON.
-pub(crate) fn register(seal: &Seal, apps: &[String], body: &[u8], now: WallTime) -> Result<Value, RegistrationError> {
+/// Registers the client that `body` describes, which may be an app of one of the further schemes, and returns the answer's JSON
+/// with the client. Nothing is kept of it, so that a client which is then refused leaves nothing behind.
+pub(crate) fn register(
+    seal: &Seal,
+    apps: &[String],
+    body: &[u8],
+    now: WallTime,
+) -> Result<(Value, Client), RegistrationError> {
     let not_json = RegistrationError::Metadata("the body is not a JSON object with client metadata (RFC 7591)");
     let request: Request = serde_json::from_slice(body).map_err(|_| not_json)?;
     let Request { redirect_uris: redirects, client_name, .. } = request;
@@ -111,14 +117,14 @@ pub(crate) fn register(seal: &Seal, apps: &[String], body: &[u8], now: WallTime)
         "grant_types": if refreshes { vec!["authorization_code", "refresh_token"] } else { vec!["authorization_code"] },
         "response_types": ["code"],
     });
-    if let Some(name) = registered.name {
-        answer["client_name"] = Value::String(name);
+    if let Some(name) = &registered.name {
+        answer["client_name"] = Value::String(name.clone());
     }
     if auth != AuthMethod::None {
         answer["client_secret"] = secrets(seal, &id).next().map_or(Value::Null, Value::String);
         answer["client_secret_expires_at"] = Value::from(0);
     }
-    Ok(answer)
+    Ok((answer, registered.into_client(&id)))
 }
 
 #[cfg(test)]
@@ -131,7 +137,7 @@ mod tests {
     }
 
     fn registered(body: &Value) -> Value {
-        register(&seal(1), &[], body.to_string().as_bytes(), WallTime::from_millis(5000)).unwrap()
+        register(&seal(1), &[], body.to_string().as_bytes(), WallTime::from_millis(5000)).unwrap().0
     }
 
     fn client(seal: &Seal, id: &str) -> Option<Client> {

@@ -17,6 +17,7 @@ use tower_service::Service;
 use super::answers::Challenge;
 use super::mcp_session::Owner;
 use super::upstreams::Inbound;
+use crate::build_error::BuildError;
 use crate::gateway::{Gateway, count};
 use crate::law::{AccessToken, Grant};
 use crate::server::{RETRY, json_error, metadata_of, strip_cookies, try_later};
@@ -61,20 +62,38 @@ impl GatewayLayer {
 
     /// The same layer, which asks for these scopes of the token. Challenges name them. Default: none are asked for, and
     /// challenges name all of the gateway.
-    #[must_use]
-    pub fn scopes(self, scopes: impl IntoIterator<Item = impl Into<String>>) -> Self {
+    ///
+    /// # Errors
+    ///
+    /// [`BuildError::NoSuchScope`] for a scope that is none of the gateway's, because no token would ever have it.
+    pub fn scopes(self, scopes: impl IntoIterator<Item = impl Into<String>>) -> Result<Self, BuildError> {
         let scopes: Vec<String> = scopes.into_iter().map(Into::into).collect();
-        self.with(|guard| {
+        let known = &self.0.gateway.0.scopes;
+        if let Some(name) = scopes.iter().find(|scope| !known.contains(scope)) {
+            return Err(BuildError::NoSuchScope {
+                name: name.clone(),
+                known: listed(known.iter().map(String::as_str)),
+            });
+        }
+        Ok(self.with(|guard| {
             guard.challenge.scopes.clone_from(&scopes);
             guard.scopes = scopes;
-        })
+        }))
     }
 
     /// The same layer, which admits a request only once there is a token of this upstream too. Otherwise the request is answered
     /// with the [trouble](super::UpstreamTrouble). Default: a handler asks for the upstreams that it needs.
-    #[must_use]
-    pub fn requires(self, upstream: impl Into<String>) -> Self {
-        self.with(|guard| guard.required.push(upstream.into()))
+    ///
+    /// # Errors
+    ///
+    /// [`BuildError::NoSuchUpstream`] for a name that is none of the gateway's upstreams.
+    pub fn requires(self, upstream: impl Into<String>) -> Result<Self, BuildError> {
+        let (name, gateway) = (upstream.into(), &self.0.gateway.0);
+        if gateway.upstream(&name).is_none() {
+            let known = listed(gateway.upstreams.iter().map(|upstream| upstream.name.as_str()));
+            return Err(BuildError::NoSuchUpstream { name, known });
+        }
+        Ok(self.with(|guard| guard.required.push(name)))
     }
 
     /// The same layer, which leaves `Mcp-Session-Id` as it is. For a server that checks itself that each session belongs to one
@@ -227,6 +246,12 @@ where
             Ok(answer)
         })
     }
+}
+
+/// The names, for an error.
+fn listed<'a>(names: impl Iterator<Item = &'a str>) -> String {
+    let names = names.collect::<Vec<_>>().join(", ");
+    if names.is_empty() { "none".to_owned() } else { names }
 }
 
 /// The token of the one `Authorization` header.

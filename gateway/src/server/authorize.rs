@@ -9,7 +9,7 @@ use url::form_urlencoded::Serializer;
 
 use super::params::Params;
 use super::{codes, consent, flow, pages};
-use crate::clients::{DocumentError, Unknown, is_loopback, is_on_the_machine};
+use crate::clients::{ClientFacts, DocumentError, Occasion, Unknown, is_loopback, is_on_the_machine};
 use crate::gateway::Gateway;
 
 /// The maximum length of a request as it travels through cookies and forms, in bytes. Browsers keep 4,096 bytes of a cookie.
@@ -78,8 +78,10 @@ async fn checked(gateway: &Gateway, query: &str) -> Result<(AuthorizationRequest
     let params =
         Params::of_query(query).ok_or_else(|| stop("The app's request has a parameter twice. Tell its maker."))?;
     let id = params.get("client_id").ok_or_else(|| stop("The app did not say who it is. Tell its maker."))?;
-    let client = match gateway.0.clients.find(&gateway.0.seal, id, gateway.0.now()).await {
+    let clients = &gateway.0.clients;
+    let client = match clients.find(&gateway.0.seal, id, gateway.0.now()).await {
         Ok(client) => client,
+        Err(Unknown::Barred(barred)) => return Err(pages::barred(barred)),
         Err(Unknown::Document(DocumentError::Unreachable | DocumentError::Busy)) => {
             let advice = "The app's own description cannot be fetched now. Try again in a minute.";
             return Err(pages::trouble(StatusCode::SERVICE_UNAVAILABLE, "This sign-in cannot begin", advice));
@@ -88,6 +90,8 @@ async fn checked(gateway: &Gateway, query: &str) -> Result<(AuthorizationRequest
             return Err(stop("The app is not known here. Remove the connection in the app, and add it again."));
         }
     };
+    let judged = clients.judge(&ClientFacts::from(&*client), Occasion::Authorization).await;
+    judged.map_err(pages::barred)?;
     let redirect = params.get("redirect_uri").filter(|redirect| client.allows(redirect));
     let redirect = redirect.ok_or_else(|| {
         stop("The app wants the answer at an address that it has not registered. Remove the connection in the app, and add it again.")

@@ -5,7 +5,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use super::authorize::AuthorizationRequest;
-use crate::clients::is_on_the_machine;
+use super::pages;
+use crate::clients::{Occasion, is_on_the_machine};
 use crate::families::FamilyError;
 use crate::gateway::{Gateway, count};
 use crate::law::{FamilyId, Grant};
@@ -15,6 +16,11 @@ use crate::store::{Entry, Expiring, Key};
 /// Issues the code of a request that the person has allowed.
 pub(super) async fn issue(gateway: &Gateway, subject: &str, request: &AuthorizationRequest) -> Response {
     let (inner, now) = (&gateway.0, gateway.0.now());
+    // The host may have refused the client since the person was asked.
+    let judged = inner.clients.judge_id(&inner.seal, &request.client, Some(&request.redirect), Occasion::Code);
+    if let Err(barred) = judged.await {
+        return pages::barred(barred);
+    }
     let Ok(id) = draw().map(u128::from_le_bytes).map(FamilyId) else {
         return request.refused(&inner.issuer, "server_error", "the gateway has no randomness");
     };

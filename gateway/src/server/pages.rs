@@ -11,6 +11,7 @@ use http::header::{
 use http::{HeaderName, HeaderValue, StatusCode};
 use sha2::{Digest, Sha256};
 
+use crate::clients::Barred;
 use crate::text::escaped;
 
 const STYLE: &str = "\
@@ -46,6 +47,22 @@ pub(super) fn page(status: StatusCode, title: &str, body: &str) -> Response {
 /// A page with the trouble and its remedy.
 pub(super) fn trouble(status: StatusCode, title: &str, advice: &str) -> Response {
     page(status, title, &format!("<p>{}</p>", escaped(advice)))
+}
+
+/// A page about an app that the host does not admit. The app gets no answer, because its address is none to send a person to.
+pub(super) fn barred(why: Barred) -> Response {
+    match why {
+        Barred::Refused => trouble(
+            StatusCode::FORBIDDEN,
+            "This app is not allowed here",
+            "The gateway's operator does not accept it. If you need it, ask the operator to allow it.",
+        ),
+        Barred::Unavailable(_) => trouble(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "This sign-in cannot begin",
+            "The gateway cannot check the app now. Try again in a minute.",
+        ),
+    }
 }
 
 /// A page about a request that cannot be served, with the way back to the app, which the person takes or not.

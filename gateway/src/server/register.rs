@@ -5,13 +5,24 @@ use axum::extract::State;
 use axum::response::Response;
 use http::StatusCode;
 
-use super::credentials::{json, json_error};
-use crate::clients::{RegistrationError, register as registered};
+use super::credentials::{RETRY, json, json_error, try_later};
+use crate::clients::{Barred, ClientFacts, Occasion, RegistrationError, register as registered};
 use crate::gateway::Gateway;
 
 pub(super) async fn register(State(gateway): State<Gateway>, body: Bytes) -> Response {
-    match registered(&gateway.0.seal, &gateway.0.clients.apps, &body, gateway.0.now()) {
-        Ok(answer) => json(StatusCode::CREATED, &answer),
+    let clients = &gateway.0.clients;
+    match registered(&gateway.0.seal, &clients.apps, &body, gateway.0.now()) {
+        Ok((answer, client)) => match clients.judge(&ClientFacts::from(&client), Occasion::Registration).await {
+            Ok(()) => json(StatusCode::CREATED, &answer),
+            Err(Barred::Refused) => json_error(
+                StatusCode::BAD_REQUEST,
+                "invalid_client_metadata",
+                "this client is not accepted here: ask the gateway's operator to allow it",
+            ),
+            Err(Barred::Unavailable(pause)) => {
+                try_later(pause.unwrap_or(RETRY), "clients cannot be judged now: try again")
+            }
+        },
         Err(RegistrationError::Redirect) => json_error(
             StatusCode::BAD_REQUEST,
             "invalid_redirect_uri",

@@ -8,6 +8,7 @@ use serde_json::json;
 use tokenkeeper::ResourceUri;
 
 use super::credentials::{RETRY, asked, json, json_error, malformed, try_later};
+use crate::clients::{Barred, Occasion};
 use crate::families::FamilyError;
 use crate::gateway::{Gateway, count};
 use crate::law::{AccessToken, FamilyId, Grant, Issue, Question, RefreshToken, Refusal};
@@ -17,6 +18,16 @@ pub(super) async fn token(State(gateway): State<Gateway>, headers: HeaderMap, bo
         Ok(asked) => asked,
         Err(answer) => return answer,
     };
+    match gateway.0.clients.judge_id(&gateway.0.seal, &client, None, Occasion::Tokens).await {
+        Ok(()) => {}
+        Err(Barred::Refused) => {
+            let why = "this client is not accepted here any more: ask the gateway's operator to allow it";
+            return json_error(StatusCode::BAD_REQUEST, "unauthorized_client", why);
+        }
+        Err(Barred::Unavailable(pause)) => {
+            return try_later(pause.unwrap_or(RETRY), "clients cannot be judged now: try again");
+        }
+    }
     let resource = match form.get("resource").map(ResourceUri::parse).transpose() {
         Ok(resource) => resource,
         Err(_) => return json_error(StatusCode::BAD_REQUEST, "invalid_target", "the resource is not a URL"),

@@ -11,13 +11,23 @@ use tokenkeeper_testkit::login_server::LoginServer;
 
 use super::rig::{BACK, Rig, Tokens};
 
-const ID: &str = "https://app.example/client.json";
+pub(crate) const ID: &str = "https://app.example/client.json";
 
 /// The host of a document, which has trouble with the status.
 #[derive(Debug)]
-struct Host {
+pub(crate) struct Host {
     status: AtomicU16,
     requests: AtomicUsize,
+}
+
+impl Host {
+    pub(crate) fn new() -> Self {
+        Self { status: AtomicU16::new(200), requests: AtomicUsize::new(0) }
+    }
+
+    pub(crate) fn requests(&self) -> usize {
+        self.requests.load(Ordering::SeqCst)
+    }
 }
 
 #[async_trait]
@@ -37,7 +47,7 @@ impl HttpClient for Host {
 }
 
 async fn rig() -> (Rig, Arc<Host>) {
-    let host = Arc::new(Host { status: AtomicU16::new(200), requests: AtomicUsize::new(0) });
+    let host = Arc::new(Host::new());
     let documents = Arc::clone(&host);
     let rig = Rig::with(LoginServer::start().await.unwrap(), |builder| builder.documents(documents)).await;
     (rig, host)
@@ -47,7 +57,7 @@ async fn rig() -> (Rig, Arc<Host>) {
 async fn trouble_at_a_clients_host_signs_nobody_out() {
     let (rig, host) = rig().await;
     let mut tokens = rig.signed_in(ID).await;
-    assert_eq!(host.requests.load(Ordering::SeqCst), 1);
+    assert_eq!(host.requests(), 1);
     for status in [403, 429, 302, 404, 503] {
         host.status.store(status, Ordering::SeqCst);
         rig.clock.pass(Duration::from_secs(3600));
@@ -58,7 +68,7 @@ async fn trouble_at_a_clients_host_signs_nobody_out() {
         assert_eq!(page.status, 200, "{status}");
         assert!(page.body.contains("app.example"));
     }
-    assert_eq!(host.requests.load(Ordering::SeqCst), 6, "sign-ins alone ask for the document");
+    assert_eq!(host.requests(), 6, "sign-ins alone ask for the document");
     rig.clock.pass(Duration::from_secs(86_400));
     assert_eq!(rig.browser().get(&rig.authorize(ID, &[])).await.status, 503, "after a day a sign-in waits for it");
     assert_eq!(rig.revoke(ID, &tokens.refresh).await, 200);

@@ -113,7 +113,7 @@ async fn a_token_without_a_scope_is_answered_with_the_scope() {
     let layer = rig.gateway.layer(&rig.url("/mcp")).unwrap();
     let served = async |Extension(inbound): Extension<Inbound>| inbound.scopes().join(" ");
     for (scope, status) in [("read", 200), ("write", 403)] {
-        let app = Router::new().route("/mcp", any(served)).layer(layer.clone().scopes([scope]));
+        let app = Router::new().route("/mcp", any(served)).layer(layer.clone().scopes([scope]).unwrap());
         let request = Request::post("/mcp").header("authorization", format!("Bearer {}", tokens.access));
         let answer = app.oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
         assert_eq!(answer.status(), status);
@@ -129,11 +129,25 @@ async fn a_layer_that_requires_an_upstream_answers_for_it() {
     let tokens = rig.signed_in(&rig.register().await).await;
     rig.expire_upstream();
     rig.upstream.hostile().revoke(rig.upstream.grants()[0].chain);
-    let layer = rig.gateway.layer(&rig.url("/mcp")).unwrap().requires("up");
+    let layer = rig.gateway.layer(&rig.url("/mcp")).unwrap().requires("up").unwrap();
     let app = Router::new().route("/mcp", any(async || "served")).layer(layer);
     let request = Request::post("/mcp").header("authorization", format!("Bearer {}", tokens.access));
     let answer = app.oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
     assert_eq!(answer.status(), 403);
+}
+
+#[tokio::test]
+async fn a_name_that_the_gateway_does_not_have_is_an_error_when_the_layer_is_made() {
+    let rig = Rig::new().await;
+    let layer = || rig.gateway.layer(&rig.url("/mcp")).unwrap();
+    let error = layer().requires("typo").unwrap_err();
+    assert_eq!(error, BuildError::NoSuchUpstream { name: "typo".to_owned(), known: "up".to_owned() });
+    assert!(error.to_string().contains("correct the name, or add the upstream"), "{error}");
+    let error = layer().scopes(["read", "raed"]).unwrap_err();
+    assert_eq!(error, BuildError::NoSuchScope { name: "raed".to_owned(), known: "read, write".to_owned() });
+    let without = rig.other_resource().layer(&rig.url("/other")).unwrap();
+    assert!(without.scopes(["read"]).unwrap_err().to_string().contains("the gateway has none"));
+    layer().requires("up").unwrap().scopes(["write", "read"]).unwrap();
 }
 
 #[tokio::test]

@@ -6,8 +6,10 @@ use axum::body::{Body, to_bytes};
 use axum::routing::any;
 use axum::{Extension, Router};
 use http::Request;
-use tokenkeeper::SessionSpec;
-use tokenkeeper_gateway::{Inbound, Upstream, UpstreamTrouble};
+use tokenkeeper::engine::values::record::ClientAuth;
+use tokenkeeper::issuers::{Client, IssuerSettings};
+use tokenkeeper::{Login, SessionSpec};
+use tokenkeeper_gateway::{Inbound, Upstream, UpstreamTrouble, UpstreamUser};
 use tokenkeeper_testkit::login_server::{Browser as Person, Endpoint, LoginServer};
 use tower::ServiceExt as _;
 
@@ -19,16 +21,23 @@ struct Linked {
     client: String,
 }
 
+fn of(second: &LoginServer) -> Upstream {
+    Upstream::new("second", SessionSpec::mcp(&second.resource_url()).unwrap()).label("Second")
+}
+
 impl Linked {
     async fn new() -> Self {
         let second = Arc::new(LoginServer::start().await.unwrap());
-        let spec = SessionSpec::mcp(&second.resource_url()).unwrap();
-        let rig = Rig::with(LoginServer::start().await.unwrap(), |builder| {
-            builder.upstream(Upstream::new("second", spec).label("Second"))
-        })
-        .await;
+        let upstream = of(&second);
+        let rig = Rig::with(LoginServer::start().await.unwrap(), |builder| builder.upstream(upstream)).await;
         let client = rig.register().await;
         Self { rig, second, client }
+    }
+
+    /// Another replica answers from now on, which has the rig's runtime.
+    async fn restart(&mut self) {
+        let upstream = of(&self.second);
+        self.rig.restart(|builder| builder.upstream(upstream)).await;
     }
 
     /// Signs a person of both upstreams in for the client.
@@ -63,7 +72,8 @@ impl Linked {
             let tokenkeeper_testkit::hostile::TokenVerdict::Admitted(admission) = verdict else {
                 return Ok("nobody".to_owned());
             };
-            Ok::<_, UpstreamTrouble>(second.subject_of(admission.chain.unwrap()).unwrap())
+            let chain = admission.chain.unwrap();
+            Ok::<_, UpstreamTrouble>(second.subject_of(chain).unwrap_or_else(|| format!("{chain:?}")))
         };
         let layer = self.rig.gateway.layer(&self.rig.url("/mcp")).unwrap();
         let app = Router::new().route("/mcp", any(served)).layer(layer);
@@ -159,4 +169,72 @@ async fn a_login_at_a_second_upstream_never_changes_the_browsers_person() {
     let his = linked.answer_of_second(&mut browser, "bob-at-second").await;
     assert_eq!(browser.get(&his).await.status, 200);
     assert_eq!(browser.cookies["tkg-person"], bob, "nor does one of his own");
+}
+
+#[tokio::test]
+async fn a_person_who_was_enrolled_has_the_sessions_that_were_installed_for_them() {
+    let linked = Linked::new().await;
+    let (gateway, runtime) = (&linked.rig.gateway, &linked.rig.runtime);
+    let alice = UpstreamUser { issuer: linked.rig.upstream.issuer(), subject: "alice".to_owned() };
+    // An earlier system had tokens of hers at the second upstream.
+    let subject = gateway.enroll(&alice, "earlier-1").await.unwrap();
+    let earlier = linked.second.hostile().grant_for(
+        &linked.second.pre_register(ClientAuth::None, ["https://earlier.example/back"]),
+        &linked.second.resource_url(),
+        "mcp:read",
+    );
+    let settings = IssuerSettings::new(
+        linked.second.issuer(),
+        earlier.binding.token_endpoint.clone(),
+        Client::public(earlier.binding.client.id.clone()),
+    );
+    let login = Login::at(settings.unwrap()).refresh_token(earlier.refresh_token.expose());
+    let spec = SessionSpec::mcp(&linked.second.resource_url()).unwrap().account(&subject).unwrap();
+    runtime.session(spec).install(login).await.unwrap();
+
+    let of_bob = linked.sign_in(&mut linked.rig.browser(), "bob").await;
+    assert_eq!(linked.call(&of_bob).await.0, 403, "nothing was installed for others");
+    let of_alice = linked.sign_in(&mut linked.rig.browser(), "alice").await;
+    assert_eq!(linked.rig.call(&of_alice.access).await.json()["subject"], subject.as_str());
+    assert_eq!(linked.call(&of_alice).await, (200, format!("{:?}", earlier.chain)));
+    gateway.sign_out(&subject).await.unwrap();
+    assert_eq!(linked.call(&of_alice).await.0, 401);
+}
+
+#[tokio::test]
+async fn a_sign_in_at_another_replica_is_waited_for() {
+    let mut linked = Linked::new().await;
+    let mut browser = linked.rig.browser();
+    let tokens = linked.sign_in(&mut browser, "alice").await;
+    let answer = linked.answer_of_second(&mut browser, "alice-at-second").await;
+
+    // Her next request comes to another replica, from another browser of hers.
+    let mut other = linked.rig.browser();
+    linked.sign_in(&mut other, "alice").await;
+    let (first, cookies, others) = (linked.rig.runtime.clone(), browser.cookies, other.cookies);
+    linked.rig.runtime = linked.rig.other_runtime().await;
+    linked.restart().await;
+    let mut other = linked.rig.browser();
+    other.cookies = others;
+    let waits = other.login(&linked.rig, "second").await;
+    assert_eq!((waits.status, waits.location()), (400, ""));
+    assert!(waits.body.contains("Another sign-in is under way. Try again in a minute."), "{}", waits.body);
+    assert!(!waits.body.contains("You are signed in"));
+    assert_eq!(linked.call(&tokens).await.0, 403);
+
+    // The first one ends where it was begun, and both replicas have the session.
+    let others = other.cookies;
+    let second = std::mem::replace(&mut linked.rig.runtime, first);
+    linked.restart().await;
+    let mut browser = linked.rig.browser();
+    browser.cookies = cookies;
+    assert!(browser.get(&answer).await.body.contains("You are signed in"));
+    linked.rig.runtime = second;
+    linked.restart().await;
+    let mut other = linked.rig.browser();
+    other.cookies = others;
+    let done = other.login(&linked.rig, "second").await;
+    assert!(done.body.contains("You are signed in"), "{}", done.body);
+    assert_eq!(linked.call(&tokens).await, (200, "alice-at-second".to_owned()));
+    assert_eq!(linked.second.counts().of(Endpoint::Token), 1);
 }

@@ -3,6 +3,7 @@
 #![allow(clippy::panic, clippy::unwrap_used, reason = "a test")]
 #![allow(clippy::disallowed_methods, clippy::expect_used, reason = "tasks of tests")]
 
+mod admission;
 #[path = "../../../tests/support/ahead.rs"]
 mod ahead;
 mod attacks;
