@@ -200,7 +200,7 @@ fn inflated(bytes: &[u8], zlib: bool, max: usize) -> Result<Output, MaybeSent> {
         push(&mut body, piece.get(..written).unwrap_or_default(), max)?;
         let ended = match status {
             Ok(Status::StreamEnd) => zlib || rest.is_empty(),
-            Ok(_) if read > 0 || written > 0 => continue,
+            Ok(_) if (read, written) != (0, 0) => continue,
             Ok(_) | Err(_) => false,
         };
         return Ok(Output { body, ended });

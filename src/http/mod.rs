@@ -171,3 +171,23 @@ fn not_sent(why: &NotSent) -> &'static str {
         NotSent::Forbidden => "the address that it leads to is not allowed",
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn each_reason_has_a_text_of_its_own() {
+        let not_sent =
+            [NotSent::Unreachable, NotSent::Untrusted, NotSent::TooLate, NotSent::Unbuildable, NotSent::Forbidden];
+        let maybe_sent = [MaybeSent::TimedOut, MaybeSent::Broken, MaybeSent::TooLarge];
+        let errors = not_sent.map(HttpError::NotSent).into_iter().chain(maybe_sent.map(HttpError::MaybeSent));
+        let texts: BTreeSet<String> = errors.map(|error| error.to_string()).collect();
+        assert_eq!(texts.len(), not_sent.len() + maybe_sent.len(), "{texts:?}");
+        assert!(
+            HttpError::NotSent(NotSent::Untrusted).to_string().ends_with("no secure connection could be established")
+        );
+    }
+}

@@ -270,3 +270,22 @@ proptest! {
         prop_assert_eq!(text_of(&[name], &body), body);
     }
 }
+
+#[test]
+fn a_zlib_header_has_a_method_a_window_and_a_checksum() {
+    // The checksum makes the two bytes a multiple of 31.
+    let header = |method: u8, flags: u8| {
+        let missing = 31 - u16::from_be_bytes([method, flags]) % 31;
+        [method, flags + u8::try_from(missing % 31).unwrap()]
+    };
+    for method in [0x08, 0x48, 0x78] {
+        assert!(is_zlib(&header(method, 0x80)), "{method:#x}");
+        let [_, flags] = header(method, 0x80);
+        assert!(!is_zlib(&[method, flags + 1]), "another checksum");
+    }
+    assert!(!is_zlib(&header(0x88, 0x80)), "a window of more than 32 KiB");
+    assert!(!is_zlib(&header(0x77, 0x80)), "another method");
+    let with_dictionary = header(0x78, 0x20);
+    assert!(with_dictionary[1] & 0x20 != 0 && !is_zlib(&with_dictionary), "a preset dictionary");
+    assert!(!is_zlib(&[0x78]));
+}
