@@ -79,3 +79,51 @@ fn silence_is_waited_for() {
     assert!(read(&mut connection, 600, &wakes).is_pending());
     assert_eq!(wakes.0.load(Ordering::SeqCst), 0);
 }
+
+/// A connection that notes what it is told.
+#[derive(Default)]
+struct Noting(Vec<String>);
+
+impl Write for Noting {
+    fn poll_write(mut self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.0.push(format!("write {}", bytes.len()));
+        Poll::Ready(Ok(bytes.len()))
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.0.push("flush".to_owned());
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.0.push("shutdown".to_owned());
+        Poll::Ready(Ok(()))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        pieces: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.0.push(format!("write {} pieces", pieces.len()));
+        Poll::Ready(Ok(pieces.iter().map(|piece| piece.len()).sum()))
+    }
+}
+
+#[test]
+fn writes_pass_through() {
+    let mut connection = Bounded::new(Noting::default(), &Allowance::new(0));
+    let mut cx = Context::from_waker(std::task::Waker::noop());
+    let mut pinned = Pin::new(&mut connection);
+    assert!(pinned.is_write_vectored());
+    assert!(matches!(pinned.as_mut().poll_write(&mut cx, b"abc"), Poll::Ready(Ok(3))));
+    let pieces = [io::IoSlice::new(b"ab"), io::IoSlice::new(b"cde")];
+    assert!(matches!(pinned.as_mut().poll_write_vectored(&mut cx, &pieces), Poll::Ready(Ok(5))));
+    assert!(matches!(pinned.as_mut().poll_flush(&mut cx), Poll::Ready(Ok(()))));
+    assert!(matches!(pinned.as_mut().poll_shutdown(&mut cx), Poll::Ready(Ok(()))));
+    assert_eq!(connection.connection.0, ["write 3", "write 2 pieces", "flush", "shutdown"]);
+}
