@@ -42,18 +42,18 @@ struct DeviceAuthorization {
     device_code: String,
     user_code: String,
     verification_uri: Option<String>,
-    /// As Google names it.
+    /// Google's name for `verification_uri`.
     verification_url: Option<String>,
     verification_uri_complete: Option<String>,
     expires_in: Option<u64>,
     interval: Option<u64>,
 }
 
-/// Asks for a device code. Returns the way to show it, and how long it lives.
+/// Asks for a device code. Returns the data to show to the person, and the lifetime of the code.
 ///
 /// # Errors
 ///
-/// The reason for which there is none.
+/// The reason why there is no device code.
 pub(super) async fn begin(
     exchanges: &Exchanges,
     endpoint: Endpoint<'_>,
@@ -94,8 +94,9 @@ pub(super) async fn begin(
     Ok((way, answer.expires_in.map(Duration::from_secs)))
 }
 
-/// The address of a page as it is shown and opened, if it may be. It is printable ASCII, because
-/// the URL parser accepts line breaks and control characters, and a terminal acts on them.
+/// Returns the address of a page in the form in which it is shown and opened, or `None` if it must not be opened. Only
+/// printable ASCII is accepted, because the URL parser accepts line breaks and control characters, and a terminal acts on
+/// them.
 fn exact_page(page: &str, reach: Reach) -> Option<String> {
     let is_exact = page.len() <= MAX_PAGE && may_receive_secrets(page);
     let url = Url::parse(page).ok().filter(|url| is_exact && reach.permits(url).is_ok())?;
@@ -113,8 +114,8 @@ pub(super) async fn poll(exchanges: &Exchanges, pending: &PendingAuthorization, 
     let key = pending.proof_key();
     let answer = match exchanges.post_for_tokens(endpoint, key.as_ref(), parameters, BodyFormat::Form, TIMEOUT).await {
         Ok(answer) => answer,
-        // A server that does not answer is asked less often (section 3.5). Once it has issued the tokens of an answer that
-        // was lost, it refuses the code.
+        // A server that does not answer is polled less often (section 3.5). If it issued the tokens in an answer that was
+        // lost, it refuses the code at the next poll.
         Err(Unanswered::Lost | Unanswered::NotSent(LoginReason::Unreachable)) => return Polled::SlowDown,
         Err(Unanswered::NotSent(reason)) => return Polled::Ended(reason),
     };

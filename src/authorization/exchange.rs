@@ -34,7 +34,7 @@ pub(crate) struct Exchanges {
     pub(crate) proofs: Proofs,
 }
 
-/// An answer, with the time at which it was asked for.
+/// An answer, with the time at which its request was sent.
 pub(super) struct Answer {
     response: Response<Body>,
     asked: Moment,
@@ -46,11 +46,11 @@ pub(super) struct Endpoint<'a> {
     pub(super) url: &'a str,
     pub(super) client: &'a Client,
     pub(super) reach: Reach,
-    /// The audience of a client that signs its requests.
+    /// The issuer identifier, which is the audience of the assertion with which a client signs its requests.
     pub(super) issuer: &'a str,
 }
 
-/// Why there is no answer.
+/// The reason why a request has no answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Unanswered {
     /// No byte left this machine.
@@ -86,7 +86,8 @@ impl Exchanges {
     ) -> Result<Answer, Unanswered> {
         let signing = Signing { issuer: to.issuer, now: self.clock.now().wall };
         let request = token_request(to.url, to.client, parameters, format, signing);
-        // The client authenticates in a way that is not supported, or the endpoint may receive no secrets.
+        // There is no request if the client's authentication method is not supported, or if the endpoint may receive no
+        // secrets.
         let mut request = request.ok_or(Unanswered::NotSent(LoginReason::ClientRejected))?;
         request.headers_mut().extend(proof.map(|proof| (PROOF, proof)));
         let asked = self.clock.now();
@@ -102,8 +103,9 @@ impl Exchanges {
 
     /// Posts a form to the token endpoint, with a proof of `key` if there is one. Otherwise like [`post`](Self::post).
     ///
-    /// A server that wants a nonce has not processed the request (RFC 9449 section 8), and gets it once more. One that refused
-    /// the proof may have spent the code. Its clock is noted for the next login.
+    /// A server that demands a nonce has not processed the request (RFC 9449 section 8), so the request is sent once more
+    /// with the nonce. A server that refused the proof may have spent the code, so that request is not repeated. The
+    /// server's clock is noted for the next login.
     pub(super) async fn post_for_tokens(
         &self,
         to: Endpoint<'_>,
@@ -128,7 +130,7 @@ impl Exchanges {
         Ok(answer)
     }
 
-    /// Learns from an answer, and returns whether it wants the nonce that it brought.
+    /// Notes the nonce and the date of an answer. Returns whether the answer demands the nonce that it brought.
     fn wants_nonce(&self, answer: &Answer, target: &HtTarget) -> bool {
         let (role, headers) = (Role::Authorization, answer.response.headers());
         let has_nonce = self.proofs.heard_nonce(role, target, headers).is_some();
@@ -163,7 +165,7 @@ impl Exchanges {
         let requested = pending.requested();
         let body = answer.response.body().as_bytes();
         let access = if renewal.source == idp_session() {
-            // Without an ID token nothing can be drawn from the session.
+            // The ID token is the lease of this session, so a login without one is of no use.
             Some(sign_on::id_token(body, answer.asked).ok_or(LoginReason::Refused)?)
         } else {
             let access = LoginAccess { token: tokens.access, kind: tokens.kind, validity: tokens.validity };
@@ -171,7 +173,7 @@ impl Exchanges {
         };
         Ok(Box::new(IssuedLogin {
             binding: pending.binding(),
-            // RFC 6749 section 5.1. The scopes are those that were asked for, unless the answer names others.
+            // By RFC 6749 section 5.1, the granted scopes are the requested ones unless the answer names others.
             granted: tokens.granted.unwrap_or_else(|| requested.clone()),
             requested,
             subject: subject::of_answer(body, &pending.issuer),
@@ -188,7 +190,7 @@ impl Answer {
         self.response.status().is_success()
     }
 
-    /// Whether there is no endpoint at the URL.
+    /// Whether the answer shows that there is no such endpoint at the URL.
     pub(super) fn is_gone(&self, profile: &Profile) -> bool {
         let gone = [StatusCode::NOT_FOUND, StatusCode::METHOD_NOT_ALLOWED, StatusCode::GONE];
         gone.contains(&self.response.status()) && self.error(profile).is_none()

@@ -1,5 +1,5 @@
-//! Logins to a provider's API, which is no MCP resource. The provider's row has what metadata has elsewhere, and the client is one
-//! that the provider's operator registered.
+//! Logins to a provider's API, which is no MCP resource. The provider's row states the facts that metadata states for other
+//! servers. The client is one that was registered with the provider's operator beforehand.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use crate::discovery::{Discovered, Discovery, ProtectedResource};
 use crate::http::Reach;
 use crate::issuers::providers::{ProviderFacts, Providers};
 
-/// The provider, if `identity` is with the API of one.
+/// The provider of the API that `identity` names. `None` for any other target.
 pub(super) fn provider(identity: &ServerIdentity) -> Option<&Provider> {
     match identity.target() {
         Target::Api { provider } => Some(provider),
@@ -17,8 +17,8 @@ pub(super) fn provider(identity: &ServerIdentity) -> Option<&Provider> {
     }
 }
 
-/// Finds the authorization server of a provider. Its endpoints are those of its row, or else those of its issuer's metadata. The
-/// host or the person has named them, so they may be anywhere.
+/// Finds the authorization server of a provider. The endpoints are those of the provider's row, or else those of its issuer's
+/// metadata. The host or the person has named the provider, so its endpoints may be anywhere.
 pub(super) async fn discover(
     providers: &Providers,
     discovery: &Discovery,
@@ -44,12 +44,12 @@ pub(super) async fn discover(
             Arc::unwrap_or_clone(found)
         }
     };
-    // There is no resource. Nothing of this one is sent.
+    // An API has no resource metadata. This stand-in fills its place, and none of it is sent.
     let resource = ProtectedResource::unpublished(server.issuer.clone(), server.issuer.clone());
     Ok((Discovered { resource, server }, reach))
 }
 
-/// The scopes of a login, with those without which the API's provider issues no refresh token.
+/// The scopes of a login. For an API, they include the scopes without which its provider issues no refresh token.
 pub(super) fn scopes(identity: &ServerIdentity, facts: Option<&ProviderFacts>, scopes: Scopes) -> Scopes {
     let Some(facts) = facts.filter(|_| provider(identity).is_some()) else { return scopes };
     let is_missing = |scope: &&String| scopes.iter().all(|asked| asked != scope.as_str());
@@ -57,17 +57,17 @@ pub(super) fn scopes(identity: &ServerIdentity, facts: Option<&ProviderFacts>, s
     Scopes::new(scopes.iter().chain(more))
 }
 
-/// How a provider wants the authorization request.
+/// The form in which a provider wants the authorization request.
 pub(super) struct RequestForm<'a> {
     /// The parameter and the separator of the scopes.
     pub(super) scope: (&'a str, &'a str),
-    /// Further parameters. Those of the host come first, and none comes twice.
+    /// Further parameters. Those of the host come first, and no name comes twice.
     pub(super) parameters: Vec<(String, String)>,
 }
 
 impl<'a> RequestForm<'a> {
-    /// The form of a request to the provider with these facts, and with the parameters of the host. The scopes of an MCP server
-    /// are written by the standard.
+    /// The form of a request to the provider with these facts, and with the parameters of the host. The scopes for an MCP
+    /// server are always written as the standard has them.
     pub(super) fn of(identity: &ServerIdentity, facts: Option<&'a ProviderFacts>, host: &[(String, String)]) -> Self {
         let mut parameters = host.to_vec();
         let Some(facts) = facts else { return Self { scope: STANDARD, parameters } };

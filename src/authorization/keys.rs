@@ -11,7 +11,7 @@ use crate::Dpop;
 use crate::discovery::Discovered;
 use crate::proof::{Announced, ProofKey};
 
-/// The settings of sessions that were opened with their own. Clones share them.
+/// The DPoP settings of the sessions that were opened with a setting of their own. Clones share them.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct KeySettings(Arc<Mutex<BTreeMap<ServerIdentity, Dpop>>>);
 
@@ -26,9 +26,10 @@ impl KeySettings {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).get(identity).copied()
     }
 
-    /// Draws the key of a login. `None` for one that asks for bearer tokens.
+    /// Draws the key that the tokens of a login are to be bound to. Returns `None` if the login asks for bearer tokens.
     ///
-    /// A login that replaces a bound grant asks for bound tokens, so that a session never falls back without the host's word.
+    /// A login that replaces a bound grant asks for bound tokens again, unless the session was opened with another setting.
+    /// So a session never falls back to bearer tokens unnoticed.
     pub(super) fn draw(
         &self,
         identity: &ServerIdentity,

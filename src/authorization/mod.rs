@@ -1,8 +1,9 @@
-//! The login of a person at the authorization server of an MCP server, or at an identity provider. It has discovery, registration, the authorization
-//! request, its answer, and the exchange of the code (RFC 6749 section 4.1, MCP authorization).
+//! The login of a person at the authorization server of an MCP server, or at an identity provider. A login consists of
+//! discovery, registration, the authorization request, its answer, and the exchange of the code (RFC 6749 section 4.1, MCP
+//! authorization).
 //!
-//! [`AuthorizationLogins`] is the engine's [`LoginSource`] over HTTP. It keeps nothing between its calls. The pending
-//! login holds all that a later call needs, so that any replica completes it.
+//! [`AuthorizationLogins`] is the engine's [`LoginSource`] over HTTP. It keeps no state between its calls. The pending
+//! login holds all that a later call needs, so any process that shares the store can complete it.
 
 mod device;
 mod exchange;
@@ -57,7 +58,7 @@ const PUSH_TIMEOUT: Duration = Duration::from_secs(15);
 /// The maximum length of a `request_uri`, in bytes. It becomes a part of an address that a person opens.
 const MAX_REQUEST_URI: usize = 2 * 1024;
 
-/// How often a client is registered anew for one request, if the server has forgotten it.
+/// The maximum number of new registrations in one login, for a server that has forgotten the client.
 const MAX_RENEWALS: u32 = 1;
 
 /// Logs people in over HTTP.
@@ -67,7 +68,7 @@ pub(crate) struct AuthorizationLogins {
     registrar: Registrar,
     exchanges: Exchanges,
     settings: Arc<LoginSettings>,
-    /// The settings of sessions that have their own.
+    /// The DPoP settings of the sessions that have their own.
     pub(crate) keys: KeySettings,
 }
 
@@ -90,7 +91,7 @@ impl AuthorizationLogins {
         Ok(Self { discovery, registrar, exchanges, settings: Arc::new(settings), keys: KeySettings::default() })
     }
 
-    /// The look-ups of metadata, which sessions tell of challenges.
+    /// The look-ups of metadata. Sessions report their challenges to them.
     pub(crate) fn discovery(&self) -> &Discovery {
         &self.discovery
     }
@@ -105,8 +106,8 @@ impl AuthorizationLogins {
         self.registrar.registered_redirects(identity, None).await
     }
 
-    /// Finds the authorization server of `identity`. The resource is asked for its challenge first, which may name metadata at
-    /// a place of its own, and scopes.
+    /// Finds the authorization server of `identity`. Before that, the resource is asked for its challenge, which may name
+    /// scopes and the place of the resource's metadata.
     async fn discover(&self, identity: &ServerIdentity, preparation: &Preparation) -> Result<Found, LoginReason> {
         if let Some(issuer) = sign_on::issuer(identity) {
             let (discovered, reach) = sign_on::discover(&self.discovery, issuer).await?;
@@ -122,12 +123,12 @@ impl AuthorizationLogins {
             tracing::info!(%identity, %error, "no authorization server was found");
             error.reason()
         };
-        // A server that answers with a stream that does not end may still publish metadata.
+        // A failed probe is no error. A server that answers it with a stream that does not end may still publish metadata.
         let probe = self.discovery.probe(resource).await.ok();
         let challenge = probe.as_ref().and_then(Probe::challenge);
         let found = self.discovery.authorization_server(resource, challenge, bound, Freshness::RetryFailure).await;
         let discovered = found.map_err(failed)?;
-        // A step-up extends the grant of its own issuer.
+        // A step-up extends the present grant, so it must go to the issuer of that grant.
         if bound.is_some_and(|bound| preparation.extends && bound != discovered.server.issuer) {
             return Err(LoginReason::NoAuthorizationServer);
         }
@@ -139,7 +140,8 @@ impl AuthorizationLogins {
     fn scopes(preparation: &Preparation, found: &Found) -> Scopes {
         let Found { discovered, challenged, .. } = found;
         let is_foreign = |grant: &Grant| grant.binding.issuer.0 != discovered.server.issuer;
-        // The scopes of a grant at another issuer mean nothing here. Those of the caller do.
+        // The scopes of a grant at another issuer mean nothing at this one. The scopes that the caller wished for still
+        // apply.
         let wanted = match preparation.grant.as_deref() {
             Some(grant) if is_foreign(grant) => &preparation.wished,
             _ => &preparation.scopes,
@@ -153,7 +155,7 @@ impl AuthorizationLogins {
         .select()
     }
 
-    /// The plan of a login of `identity` at `issuer`.
+    /// The renewal plan of a login of `identity` at `issuer`.
     fn renewal_at(&self, identity: &ServerIdentity, issuer: &str, reach: Reach) -> RenewalPlan {
         sign_on::renewal_at(&self.exchanges.providers, identity, issuer, reach)
     }
@@ -162,8 +164,8 @@ impl AuthorizationLogins {
         noted(self.registrar.retire(key, client_id).await);
     }
 
-    /// Chooses a client and prepares the request as this client. If the server has forgotten the client, it is registered anew,
-    /// and the request prepared once more.
+    /// Chooses a client and prepares the request as this client. If the server has forgotten the client, a new one is
+    /// registered, and the request is prepared once more.
     async fn arrange(
         &self,
         identity: &ServerIdentity,
@@ -212,8 +214,8 @@ impl AuthorizationLogins {
         device::begin(&self.exchanges, endpoint, &target.scopes, target.resource, &profile).await
     }
 
-    /// Builds the address of the authorization page. The server is asked first whether it accepts the request, where it
-    /// offers that and the client may have been forgotten.
+    /// Builds the address of the authorization page. If the server accepts pushed requests and may have forgotten the
+    /// client, the request is pushed first to find that out.
     async fn prepare_page(
         &self,
         target: &Target<'_>,
@@ -246,11 +248,12 @@ impl AuthorizationLogins {
                 let short = [("client_id".to_owned(), client_id), ("request_uri".to_owned(), request_uri)];
                 page = request::page(endpoint, &short);
             }
-            // The page of a server that has forgotten the client shows an error, and never redirects. The pushed request is a
-            // question here. Its address lives too shortly for a person, so the page gets the whole request.
+            // The page of a server that has forgotten the client shows an error and never redirects, so the request is
+            // pushed to see the error here. A pushed request expires too soon for a person, so the page gets the whole
+            // request.
             Some(pushed) if registered.is_reused => {
                 let answer = self.push(target, registered, pushed, &parameters).await;
-                // Without an answer to the question, the page may still know the client.
+                // If the push failed for another reason, the page may still know the client.
                 if let Err(reason @ (LoginReason::ClientRejected | LoginReason::Refused)) = answer {
                     return Err(reason);
                 }
@@ -280,8 +283,8 @@ impl AuthorizationLogins {
         struct Pushed {
             request_uri: String,
         }
-        // The identifier is a parameter of the request (RFC 9126 section 2.1), and the authentication adds it, unless it stands
-        // in a header.
+        // The client identifier is a parameter of the pushed request (RFC 9126 section 2.1). The client's authentication
+        // adds it to the form, except for HTTP Basic, which sends it in a header.
         let is_added = registered.client.auth != ClientAuth::Basic;
         let form = parameters.iter().filter(|(name, _)| !is_added || name != "client_id");
         let form = form.map(|(name, value)| (name.as_str(), value.as_str())).collect();
@@ -306,13 +309,13 @@ impl AuthorizationLogins {
 /// The authorization server of a resource.
 struct Found {
     discovered: Discovered,
-    /// The scopes of the resource's challenge.
+    /// The scopes that the resource's challenge names. At an identity provider, it is `openid`.
     challenged: Option<Scopes>,
-    /// The addresses that the server's URLs may lead to.
+    /// The addresses that requests to the server's URLs may connect to.
     reach: Reach,
 }
 
-/// The authorization server of a preparation, and the request to it.
+/// The authorization server that a login goes to, and the contents of the request to it.
 struct Target<'a> {
     server: &'a AuthorizationServer,
     resource: Option<&'a str>,
@@ -335,7 +338,7 @@ fn was_rejected(preparation: &Preparation, server: &AuthorizationServer, registe
     })
 }
 
-/// Logs that a note about a client could not be stored. The login goes on, and a later one notices the same.
+/// Logs that a note about a client could not be stored. The login continues, because a later login notices the same.
 fn noted(result: Result<(), StoreFault>) {
     if let Err(fault) = result {
         tracing::debug!(%fault, "a note about a client could not be stored");
@@ -420,7 +423,7 @@ impl LoginSource for AuthorizationLogins {
         let expected =
             Expected { key: callback::key_of_state(state), issuer: &open.issuer, names_issuer: *names_issuer };
         let answer = callback::parameters(callback.expose()).map_err(|_| LoginReason::Forged)?;
-        let judged = response::judge(answer, expected);
+        let judged = response::check(answer, expected);
         if let Some(key) = open.registration() {
             let client_id = &open.client().id;
             match &judged {
@@ -447,7 +450,7 @@ impl LoginSource for AuthorizationLogins {
         let mut parameters = vec![
             ("grant_type", "authorization_code"),
             ("code", code.expose()),
-            // Servers of RFC 6749 section 4.1.3 compare it. OAuth 2.1 ignores it.
+            // Servers that follow RFC 6749 section 4.1.3 compare `redirect_uri`. OAuth 2.1 servers ignore it.
             ("redirect_uri", redirect_uri.as_str()),
             ("code_verifier", verifier.as_str()),
         ];

@@ -1,9 +1,10 @@
-//! The data of a request that waits for a person, sealed by the store. Any replica completes the login with it.
+//! The data of a request that waits for a person, sealed by the store. Any process that shares the store can complete the
+//! login with it.
 
 use std::time::Duration;
 
 use crate::http::Reach;
-use crate::issuers::{auth_method_of as auth, word_of as word};
+use crate::issuers::{auth_method_name as word, auth_method_of as auth};
 use secrecy::{ExposeSecret, SecretSlice};
 use serde::{Deserialize, Serialize};
 use tokenkeeper_actors::values::issuer::IssuerKey;
@@ -11,11 +12,12 @@ use tokenkeeper_actors::values::record::{Binding, Client, Issuer};
 use tokenkeeper_actors::values::{DpopKey, LoginOffer, LoginUrl, OfferedPrompt, Scopes, WallTime};
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
-/// The version of the sealed form of a login without a key. A login of another version than this and the next is not
-/// completed, and the person signs in again.
+/// The version of the sealed form of a login without a key. A login of a version other than this one and
+/// [`VERSION_WITH_KEY`] is not completed, and the person signs in again.
 const VERSION: u32 = 1;
 
-/// The version of a login whose tokens are to be bound to a key. A program that knows nothing of keys must not complete it.
+/// The version of a login whose tokens are to be bound to a key. An older program, which knows nothing of keys, must not
+/// complete it.
 const VERSION_WITH_KEY: u32 = 2;
 
 /// Everything that completes a login. `Debug` shows no secret.
@@ -64,7 +66,7 @@ struct SealedClient {
     secret_expires_at: Option<u64>,
 }
 
-/// The parts of a [`PendingAuthorization`] that are not strings.
+/// The contents of a [`PendingAuthorization`], before they are turned into strings.
 pub(super) struct Parts<'a> {
     pub(super) binding: Binding,
     pub(super) reach: Reach,
@@ -110,7 +112,7 @@ impl PendingAuthorization {
         (pending.version == version && auth(&pending.client.auth).is_some()).then_some(pending)
     }
 
-    /// The binding of a login that this request brings.
+    /// The binding of the grant that this login brings.
     pub(super) fn binding(&self) -> Binding {
         Binding {
             issuer: Issuer(self.issuer.clone()),
@@ -179,7 +181,7 @@ fn name_of(reach: Reach) -> &'static str {
     }
 }
 
-/// The reach of this name, the narrowest one for an unknown name.
+/// The reach with this name. An unknown name means the narrowest reach.
 fn reach_of(name: &str) -> Reach {
     let all = [Reach::Any, Reach::PublicOrLoopback];
     all.into_iter().find(|reach| name_of(*reach) == name).unwrap_or(Reach::Public)

@@ -6,7 +6,7 @@ use url::Url;
 use super::proof_key;
 use super::scopes::OFFLINE_ACCESS;
 
-/// Everything that an authorization request says.
+/// The contents of an authorization request.
 #[derive(Clone, Copy)]
 pub(super) struct AuthorizationRequest<'a> {
     pub(super) client_id: &'a str,
@@ -44,7 +44,8 @@ impl AuthorizationRequest<'_> {
         if !self.scopes.is_empty() {
             all.push((scope_parameter, self.scopes.iter().collect::<Vec<_>>().join(separator)));
         }
-        // OpenID Connect Core section 11. A server ignores the scope otherwise.
+        // OpenID Connect Core section 11 requires this prompt beside `offline_access`. A server may ignore the scope
+        // without it.
         let has_prompt = self.extra.iter().any(|(name, _)| name == "prompt");
         if !has_prompt && self.scopes.iter().any(|scope| scope == OFFLINE_ACCESS) {
             all.push(("prompt", "consent".to_owned()));
@@ -55,7 +56,7 @@ impl AuthorizationRequest<'_> {
     }
 }
 
-/// The parameters that a query of the endpoint must not have, also where the request was pushed.
+/// The parameters that are removed from a query in the endpoint's URL, even if the request was pushed.
 const OWN: [&str; 11] = [
     "response_type",
     "client_id",
@@ -70,9 +71,9 @@ const OWN: [&str; 11] = [
     "request_uri",
 ];
 
-/// The address of the authorization page with these parameters. A query of the endpoint stays (RFC 6749 section 3.1), except
-/// for parameters of the request itself. They must not be repeated, and readers disagree about which of two counts.
-/// Returns `None` for an endpoint that is no URL.
+/// The address of the authorization page with these parameters. A query in the endpoint's URL stays (RFC 6749 section 3.1),
+/// except for parameters of the request itself. They must not be repeated, and servers disagree about which of two they
+/// read. Returns `None` for an endpoint that is no URL.
 pub(super) fn page(endpoint: &str, parameters: &[(String, String)]) -> Option<String> {
     let mut url = Url::parse(endpoint).ok()?;
     let is_ours = |name: &str| OWN.contains(&name) || parameters.iter().any(|(own, _)| own == name);

@@ -1,4 +1,4 @@
-//! The judgement of an authorization response (RFC 6749 section 4.1.2, RFC 9207).
+//! Checks an authorization response against its request (RFC 6749 section 4.1.2, RFC 9207).
 
 use tokenkeeper_actors::ports::login::AuthorizationCode;
 use tokenkeeper_actors::values::{LoginKey, LoginReason};
@@ -16,18 +16,18 @@ pub(super) struct Expected<'a> {
     pub(super) names_issuer: bool,
 }
 
-/// Returns the code of an answer that belongs to the request. `state` and `iss` are judged before anything else of it, so
-/// that a foreign answer causes nothing, an error included.
+/// Returns the code of an answer that belongs to the request. `state` and `iss` are checked before anything else, so that
+/// an answer of another party has no effect, even if it reports an error.
 ///
 /// # Errors
 ///
 /// [`Forged`](LoginReason::Forged) for another `state`, [`WrongIssuer`](LoginReason::WrongIssuer) for an `iss` that is not
 /// byte by byte the issuer, or is missing although the issuer promises it (RFC 9207 section 2.4), and the reason for the
 /// server's error code.
-pub(super) fn judge(answer: Parameters, expected: Expected<'_>) -> Result<AuthorizationCode, LoginReason> {
+pub(super) fn check(answer: Parameters, expected: Expected<'_>) -> Result<AuthorizationCode, LoginReason> {
     match (answer.state, &answer.code) {
         (Some(key), _) if key == expected.key => {}
-        // A person pasted the code alone. There is nothing in it that could name another issuer.
+        // A person pasted the code alone, which names no issuer that could differ.
         (None, Some(_)) if answer.error.is_none() && answer.iss.is_none() => {}
         _ => return Err(LoginReason::Forged),
     }
@@ -62,7 +62,7 @@ mod tests {
 
     fn judged(answer: &str, names_issuer: bool) -> Result<String, LoginReason> {
         let expected = Expected { key: key_of_state("st"), issuer: ISSUER, names_issuer };
-        judge(parameters(answer).unwrap(), expected).map(|code| code.expose().to_owned())
+        check(parameters(answer).unwrap(), expected).map(|code| code.expose().to_owned())
     }
 
     /// The table of RFC 9207 as the MCP specification has it.

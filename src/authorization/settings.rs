@@ -52,7 +52,7 @@ impl LoginSettings {
     }
 
     /// Configures where metadata is found, and which deviations are accepted, by the settings of [`Discovery`]. An error ends
-    /// the building of the runtime. Default: by discovery alone, and none.
+    /// the building of the runtime. Default: metadata is found by discovery alone, and no deviation is accepted.
     #[must_use]
     pub fn discovery(
         self,
@@ -61,8 +61,8 @@ impl LoginSettings {
         Self { discovery: Some(Arc::new(configure)), ..self }
     }
 
-    /// A further parameter of every authorization request, such as `access_type`. It never replaces one that the request has
-    /// itself. Default: none.
+    /// A further parameter of every authorization request, such as `access_type`. It never replaces a parameter that the
+    /// request has already. Default: none.
     #[must_use]
     pub fn parameter(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.parameters.push((name.into(), value.into()));

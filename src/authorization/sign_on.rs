@@ -37,7 +37,8 @@ pub(super) fn issuer(identity: &ServerIdentity) -> Option<&IdpIssuer> {
     }
 }
 
-/// The plan of a login of `identity` at `issuer`, with the profile of its provider and the reach of its requests.
+/// The renewal plan of a login of `identity` at `issuer`. It names the provider, whose profile applies, and limits the
+/// reach of requests.
 pub(super) fn renewal_at(providers: &Providers, identity: &ServerIdentity, issuer: &str, reach: Reach) -> RenewalPlan {
     let plan = RenewalPlan {
         provider: providers.of_issuer(issuer),
@@ -46,7 +47,7 @@ pub(super) fn renewal_at(providers: &Providers, identity: &ServerIdentity, issue
     };
     match identity.target() {
         Target::Idp { .. } => RenewalPlan { source: idp_session(), ..plan },
-        // The person has named the provider, and its rows may name no host.
+        // The session's target names the provider, whose row may list no host to recognize it by.
         Target::Api { provider } => {
             RenewalPlan { provider: ProviderName::new(provider.as_str().to_owned()).ok(), ..plan }
         }
@@ -60,7 +61,8 @@ pub(super) fn scopes(scopes: Scopes) -> Scopes {
     if has_openid { scopes } else { Scopes::new(std::iter::once(OPENID).chain(scopes.iter())) }
 }
 
-/// The ID token of a token endpoint's answer to a request that began at `asked`. `None` without one that can be used.
+/// The ID token in a token endpoint's answer, whose request began at `asked`. `None` if there is no ID token that can be
+/// used.
 pub(super) fn id_token(answer: &[u8], asked: Moment) -> Option<LoginAccess> {
     let token = serde_json::from_slice::<Answer>(answer).ok()?.id_token.take()?;
     let token = Some(token).filter(|token| token.len() <= MAX_ID_TOKEN).map(AccessToken::new)?;
@@ -68,15 +70,15 @@ pub(super) fn id_token(answer: &[u8], asked: Moment) -> Option<LoginAccess> {
     token.is_well_formed().then_some(LoginAccess { token, kind: TokenKind::Bearer, validity })
 }
 
-/// Finds the metadata of an identity provider, and the reach of its URLs. The host or the person has named it, so its endpoints
-/// may be anywhere.
+/// Finds the metadata of an identity provider, and the reach of its URLs. The host or the person has named the provider, so its
+/// endpoints may be anywhere.
 pub(super) async fn discover(discovery: &Discovery, issuer: &IdpIssuer) -> Result<(Discovered, Reach), LoginReason> {
     let reach = discovery.reach_setting().unwrap_or(Reach::Any);
     let server = discovery.server_anew(issuer.as_str(), reach).await.map_err(|error| {
         tracing::info!(issuer = issuer.as_str(), %error, "the identity provider cannot be used");
         error.reason()
     })?;
-    // There is no resource. Nothing of this one is sent.
+    // An identity provider has no resource metadata. This stand-in fills its place, and none of it is sent.
     let resource = ProtectedResource::unpublished(issuer.as_str(), server.issuer.clone());
     Ok((Discovered { resource, server: Arc::unwrap_or_clone(server) }, reach))
 }

@@ -1,6 +1,6 @@
 //! For how long an answer may be used again (RFC 9111). Pure: headers and the time in, a lifetime out.
 //!
-//! The directives are few, and the crate for them would bring a crate for dates that nothing else here needs.
+//! There are few directives to read. A crate for them would add a crate for dates that nothing else here needs.
 
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -19,19 +19,19 @@ const MAX_TAG: usize = 1024;
 /// An answer's statement about its reuse.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Caching {
-    /// For how long it is fresh, counted from when its request was sent.
+    /// The lifetime of the answer, counted from the time at which its request was sent.
     pub(crate) fresh_for: Duration,
     /// The `ETag` with which it can be revalidated. `None` if there is none, or if the answer may not be stored.
     pub(crate) tag: Option<String>,
-    /// Whether it may be kept at all. Callers that wait for the same request share it all the same.
+    /// Whether the answer may be kept at all. If not, callers that wait for the same request still share it.
     pub(crate) may_be_stored: bool,
 }
 
 impl Caching {
     /// The statement of `headers`, received at `now`.
     ///
-    /// `max-age` outranks `Expires` (RFC 9111 section 5.3). A lifetime that cannot be read is over already (section 4.2.1),
-    /// and of several the shortest counts. `s-maxage` is for shared caches, which this is not.
+    /// `max-age` outranks `Expires` (RFC 9111 section 5.3). A lifetime that cannot be read counts as over already (section
+    /// 4.2.1), and the shortest of several counts. `s-maxage` is for shared caches, and this cache is not shared.
     pub(crate) fn of(headers: &HeaderMap, now: WallTime) -> Self {
         let directives = Directives::of(headers);
         let stated = directives.max_age.or_else(|| expires_in(headers, now));
@@ -60,7 +60,7 @@ impl Directives {
             let (name, argument) = directive.split_once('=').unwrap_or((directive, ""));
             match name.trim().to_ascii_lowercase().as_str() {
                 "no-store" => directives.no_store = true,
-                // With field names it is about those fields alone. Taking it for the whole answer is allowed.
+                // `no-cache` with field names is about those fields alone. It may be taken for the whole answer.
                 "no-cache" => directives.no_cache = true,
                 "max-age" => {
                     let lifetime = seconds(argument.trim().trim_matches('"')).unwrap_or_default();
@@ -75,9 +75,10 @@ impl Directives {
 
 fn expires_in(headers: &HeaderMap, now: WallTime) -> Option<Duration> {
     let expires = headers.get(header::EXPIRES)?.to_str().ok();
-    // The server's own clock is compared where it is known, so that a wrong clock here does not matter.
+    // The expiry is compared with the server's own `Date`, if there is one, so that a wrong clock on this machine does not
+    // matter.
     let now = text(headers, header::DATE).and_then(date).unwrap_or(now);
-    // `0` is common, and no date (RFC 9111 section 5.3).
+    // A common value is `0`. It is no date, and means that the answer is stale already (RFC 9111 section 5.3).
     Some(expires.and_then(date).map_or(Duration::ZERO, |expires| expires.since(now)))
 }
 
@@ -89,7 +90,7 @@ fn text(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
     headers.get(name)?.to_str().ok()
 }
 
-/// A number of seconds (RFC 9111 section 1.2.2). One that is too large is very long.
+/// A number of seconds (RFC 9111 section 1.2.2). A number that is too large counts as a very long time.
 fn seconds(text: &str) -> Option<Duration> {
     let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     is_number.then(|| Duration::from_secs(text.parse().unwrap_or(u64::from(u32::MAX))))

@@ -19,7 +19,7 @@ const MAX_CHALLENGES: usize = 16;
 /// The maximum number of bytes that are read of the headers of one answer.
 const MAX_BYTES: usize = 16 * 1024;
 
-/// The maximum length of a parameter in bytes. A longer one is ignored, because a part of a URL or of a scope is another one.
+/// The maximum length of a parameter in bytes. A longer one is ignored, because its beginning would be another URL or scope.
 const MAX_PARAMETER: usize = 4 * 1024;
 
 /// The maximum number of scopes of a challenge.
@@ -43,19 +43,20 @@ pub struct Challenge {
 }
 
 impl Challenge {
-    /// Returns the challenges of the `WWW-Authenticate` headers among `headers`, in order. [`read`](Self::read) says how.
+    /// Returns the challenges of the `WWW-Authenticate` headers among `headers`, in order. [`read`](Self::read) describes
+    /// the rules.
     pub fn parse(headers: &HeaderMap) -> Vec<Self> {
         Self::read(headers.get_all(header::WWW_AUTHENTICATE).iter().map(HeaderValue::as_bytes))
     }
 
     /// Returns the challenges of an answer with these `WWW-Authenticate` headers, in order. Each has its own parameters, also
-    /// if several stand in one header. For clients that keep the values and not the header map.
+    /// if several stand in one header. Use it in a client that keeps the header values but no header map.
     ///
-    /// Parameters that are not known are ignored (RFC 6750 section 3). Of a parameter that a challenge repeats, the first
-    /// counts. RFC 9110 section 11.2 forbids the repetition, and an intermediary appends at the end, so it cannot override
-    /// the server. A parameter is ignored if its quotation mark is never closed, or if it is longer than 4 KiB, because its
-    /// beginning would be another URL or scope. An unquoted value ends with white space or a comma, so an unquoted URL is
-    /// read too. At most 16 challenges and 16 KiB are read.
+    /// Parameters that are not known are ignored (RFC 6750 section 3). If a challenge repeats a parameter, the first
+    /// counts. RFC 9110 section 11.2 forbids the repetition. An intermediary adds its text at the end, so it cannot
+    /// override the server's. A parameter is ignored if its quotation mark is never closed, or if it is longer than 4 KiB,
+    /// because its beginning would be another URL or scope. An unquoted value ends with white space or a comma, so an
+    /// unquoted URL is read too. At most 16 challenges and 16 KiB are read.
     pub fn read<'h>(values: impl IntoIterator<Item = &'h [u8]>) -> Vec<Self> {
         let mut challenges: Vec<Self> = Vec::new();
         let mut room = MAX_BYTES;
@@ -91,8 +92,8 @@ impl Challenge {
         challenges
     }
 
-    /// The challenge to discover with. It is the first that names metadata, else the first by which tokens are presented, for
-    /// its scopes. `None` if there is none.
+    /// The challenge to discover with. It is the first that names metadata. If none does, it is the first by which tokens
+    /// are presented (`Bearer` or `DPoP`), whose scopes are used. `None` if there is neither.
     pub fn for_discovery(challenges: &[Self]) -> Option<&Self> {
         let with_metadata = challenges.iter().find(|challenge| challenge.resource_metadata.is_some());
         with_metadata.or_else(|| challenges.iter().find(|challenge| challenge.is_for_tokens()))
@@ -115,7 +116,7 @@ impl Challenge {
         &self.scheme
     }
 
-    /// Whether it is of this scheme, for example `Bearer`.
+    /// Whether the challenge is of this scheme, for example `Bearer`.
     pub fn is(&self, scheme: &str) -> bool {
         self.scheme.eq_ignore_ascii_case(scheme)
     }
@@ -130,7 +131,7 @@ impl Challenge {
         self.realm.as_deref()
     }
 
-    /// The `error` code (RFC 6750 section 3.1). A request without a token gets none.
+    /// The `error` code (RFC 6750 section 3.1). The answer to a request without a token has none.
     pub fn error(&self) -> Option<&str> {
         self.error.as_deref()
     }
@@ -166,18 +167,18 @@ impl Challenge {
     }
 
     /// Whether the token lacks a scope (`insufficient_scope`, RFC 6750 section 3.1), which a login for more scopes may
-    /// remedy. A 403 without it has another cause, for example a wrong `Origin`.
+    /// remedy. A 403 without this code has another cause, for example a wrong `Origin`.
     pub fn is_insufficient_scope(&self) -> bool {
         self.is_for_tokens() && self.error.as_deref() == Some("insufficient_scope")
     }
 
-    /// Whether it is of a scheme by which access tokens are presented, `Bearer` or `DPoP`.
+    /// Whether the challenge is of a scheme by which access tokens are presented, `Bearer` or `DPoP`.
     pub fn is_for_tokens(&self) -> bool {
         self.is("Bearer") || self.is("DPoP")
     }
 
     /// A digest of what `challenges` mean: schemes, error codes, scopes, and metadata URLs. Texts and realms do not count,
-    /// because some servers put a request's number into them. It is the same within one process.
+    /// because some servers put a request's number into them. Digests are comparable within one process only.
     pub fn key(challenges: &[Self]) -> ChallengeKey {
         let mut hasher = DefaultHasher::new();
         for challenge in challenges {
@@ -213,7 +214,7 @@ impl fmt::Display for Challenge {
                 separator = ", ";
             }
         }
-        // It may be a part of a handshake, which is as secret as a password.
+        // The token may be a part of a handshake, which is as secret as a password.
         if self.token.is_some() { f.write_str(" …") } else { Ok(()) }
     }
 }

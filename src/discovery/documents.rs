@@ -18,7 +18,7 @@ pub struct ProtectedResource {
     pub name: Option<String>,
     /// `dpop_signing_alg_values_supported`, or `None` if the document has no such list.
     pub dpop_algorithms: Option<Vec<String>>,
-    /// Whether the resource accepts tokens alone that are bound to a key (`dpop_bound_access_tokens_required`).
+    /// Whether the resource accepts only tokens that are bound to a key (`dpop_bound_access_tokens_required`).
     pub requires_dpop: bool,
 }
 
@@ -103,9 +103,9 @@ impl AuthorizationServer {
 
     /// Whether a code may be asked for with PKCE and S256 (MCP authorization, "Authorization Code Protection").
     ///
-    /// A published document must state it. Where there is none, because the host configured the endpoints or the server
-    /// follows 2025-03-26 without metadata, nothing can be checked. S256 is sent all the same, and that revision requires the
-    /// server to support it.
+    /// A published document must state it. Where there is no document, because the host configured the endpoints or the
+    /// server follows 2025-03-26 without metadata, nothing can be checked. S256 is sent all the same, and that revision
+    /// requires the server to support it.
     pub fn supports_pkce(&self) -> bool {
         match &self.challenge_methods {
             Some(methods) => methods.iter().any(|method| method == "S256"),
@@ -113,8 +113,8 @@ impl AuthorizationServer {
         }
     }
 
-    /// Makes sure that a code may be asked for. The device flow has no code that could be stolen and needs no PKCE, so a
-    /// server without it can be discovered, and this is checked where a code is asked for.
+    /// Makes sure that a code may be asked for with PKCE. Discovery itself accepts a server without PKCE, because the
+    /// device flow has no code that could be stolen. Call this before a code is asked for.
     ///
     /// # Errors
     ///

@@ -28,7 +28,8 @@ const MAX_REDIRECTS: usize = 3;
 pub(crate) struct Fetcher {
     pub(crate) http: Arc<dyn HttpClient>,
     pub(crate) clock: Arc<dyn Clock>,
-    /// Whether a client is used that does not [enforce](HttpClient::enforces_reach) the reach.
+    /// Whether URLs that servers name are fetched even if the client does not [enforce](HttpClient::enforces_reach) the
+    /// reach.
     pub(crate) trusts_client: bool,
 }
 
@@ -39,11 +40,11 @@ pub(crate) struct Query<'a> {
     pub(crate) url: &'a Url,
     /// The reach of this URL.
     pub(crate) reach: Reach,
-    /// The reach of each URL at another origin that it is redirected to, because a server names those.
+    /// The reach of the URLs at other origins to which this URL is redirected, because a server names those.
     pub(crate) redirected: Reach,
     /// The member, parameter or header that named the URL, for errors.
     pub(crate) member: &'static str,
-    /// The version that is kept.
+    /// The version of the document in memory, for revalidation.
     pub(crate) kept: Option<&'a Validator>,
 }
 
@@ -61,7 +62,7 @@ pub(crate) struct Fetched {
     /// The bytes of the document, or `None` if the version that is kept is current (304).
     pub(crate) document: Option<Body>,
     pub(crate) validator: Option<Validator>,
-    /// Until when it is fresh.
+    /// The time until which the document is fresh.
     pub(crate) fresh_until: ElapsedTime,
     pub(crate) may_be_stored: bool,
 }
@@ -79,7 +80,7 @@ impl Fetcher {
     pub(crate) async fn get(&self, query: Query<'_>) -> Result<Fetched, DiscoveryError> {
         #[expect(
             clippy::disallowed_methods,
-            reason = "a GET of metadata may be dropped at any time, and its clients are not driven by a machine"
+            reason = "a GET of metadata may be dropped at any time, and no state machine drives it"
         )]
         let fetched = tokio::time::timeout(TIMEOUT, self.follow(query)).await;
         fetched.unwrap_or(Err(DiscoveryError::Unreachable))
@@ -96,7 +97,7 @@ impl Fetcher {
             match self.step(answer, &url, kept, sent)? {
                 Step::Done(fetched) => return Ok(fetched),
                 Step::Redirected(target) => {
-                    // Within an origin it is the same server.
+                    // A redirect within the origin stays at the same server, so the reach stays too.
                     reach = if target.origin() == url.origin() { reach } else { query.redirected };
                     (url, member) = (target, "Location");
                 }
@@ -168,7 +169,7 @@ impl Fetcher {
     }
 }
 
-/// The target of a redirect. `https` stays `https`.
+/// The target of a redirect. A redirect from `https` to `http` is an error.
 fn target(answer: &Response<Body>, url: &Url) -> Result<Url, DiscoveryError> {
     let unsafe_address = DiscoveryError::UnsafeAddress { member: "Location" };
     let location =
@@ -179,7 +180,7 @@ fn target(answer: &Response<Body>, url: &Url) -> Result<Url, DiscoveryError> {
     if is_downgraded { Err(unsafe_address) } else { Ok(target) }
 }
 
-/// Whether a request may be sent to `url`. Plain `http` is for the loopback, with any reach.
+/// Whether a request may be sent to `url`. Plain `http` is allowed to loopback only, and the reach must include it.
 fn is_permitted(url: &Url, reach: Reach) -> bool {
     let is_encrypted = url.scheme() == "https" || Reach::PublicOrLoopback.permits(url).is_ok();
     is_encrypted && reach.permits(url).is_ok()

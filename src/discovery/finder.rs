@@ -26,7 +26,7 @@ const DEFAULTS_FOR: Duration = Duration::from_secs(60 * 60);
 #[derive(Clone, Debug)]
 pub(crate) struct Finder {
     pub(crate) fetcher: Fetcher,
-    /// The issuers that the documents of an issuer may name instead.
+    /// For each issuer, the other issuers that its document may name.
     pub(crate) aliases: BTreeMap<String, Vec<String>>,
     /// The reach of all URLs, if the host sets it.
     pub(crate) reach: Option<Reach>,
@@ -38,7 +38,8 @@ impl Finder {
         self.reach.unwrap_or_else(|| Reach::beside(resource))
     }
 
-    /// The reach of a resource itself and of the documents at its origin. The person named it.
+    /// The reach of a resource itself and of the documents at its origin. It is unlimited by default, because the person
+    /// named the resource.
     pub(crate) fn reach_of_resource(&self) -> Reach {
         self.reach.unwrap_or(Reach::Any)
     }
@@ -47,7 +48,7 @@ impl Finder {
         self.aliases.get(listed).into_iter().flatten().map(String::as_str)
     }
 
-    /// Fetches a document and reads it. A version that is kept and current is not read again.
+    /// Fetches a document and reads it. If the version in memory is current (304), it is not read again.
     async fn document<T>(
         &self,
         query: Query<'_>,
@@ -78,7 +79,7 @@ impl Finder {
         // The URL parser repairs some text silently. A URL that a server names must be exact.
         ResourceUri::parse(named).map_err(|_| unsafe_address)?;
         let url = Url::parse(named).map_err(|_| unsafe_address)?;
-        // The challenge may name one of the places where the metadata belongs. It then speaks of the identifier of that place.
+        // The challenge may name one of the well-known places. The document there may name the identifier of that place.
         let mut identifiers = vec![resource.clone()];
         let place = well_known::resource_places(resource).into_iter().find(|place| place.url == url);
         identifiers.extend(place.and_then(|place| ResourceUri::parse(&place.identifier).ok()));
@@ -123,7 +124,7 @@ impl Finder {
         let unsafe_address = DiscoveryError::UnsafeAddress { member: MEMBER };
         let base = Url::parse(origin).map_err(|_| unsafe_address)?;
         let url = well_known::issuer_places(&base).into_iter().next().ok_or(unsafe_address)?;
-        // Nothing names the issuer here, so both spellings of the origin do.
+        // No document has named the issuer, so the origin is accepted in both spellings, with and without a slash.
         let with_slash = [origin, "/"].concat();
         let expected = ExpectedIssuer { issuer: Some(origin), aliases: vec![&with_slash] };
         let own = self.reach_of_resource();
@@ -172,7 +173,7 @@ impl Find<ResourceUri> for Finder {
         for place in well_known::resource_places(resource) {
             let mut identifiers = vec![resource.clone()];
             identifiers.extend(ResourceUri::parse(&place.identifier).ok());
-            // A redirect is the server's word, and not the person's.
+            // The server chose the target of a redirect, and the person did not, so the redirect has a reach of its own.
             let query = Query { url: &place.url, reach, redirected, member: "resource", kept: None };
             match self.document(query, &order, |bytes| read::protected_resource(bytes, &identifiers)).await {
                 Ok(found) => return Ok(kept_if_useful(found)),
@@ -183,7 +184,8 @@ impl Find<ResourceUri> for Finder {
     }
 }
 
-/// A document that lists no authorization server is a mistake, and is asked for again once a person tries again.
+/// A document that lists no authorization server is a mistake. It is not kept, so that a person who tries again gets the
+/// mended one.
 fn kept_if_useful(found: Found<ProtectedResource>) -> Found<ProtectedResource> {
     let may_be_stored = found.may_be_stored && !found.value.authorization_servers.is_empty();
     Found { may_be_stored, ..found }
@@ -244,7 +246,7 @@ impl Find<ServerKey> for Finder {
             ServerPlace::Origin(origin) => self.origin(origin, key.reach, &order).await,
             ServerPlace::Document(url) => self.configured(url, &order).await,
         };
-        // A document without PKCE is a mistake, too.
+        // A document that states no PKCE is a mistake too, and is not kept.
         found.map(|found| Found { may_be_stored: found.may_be_stored && found.value.supports_pkce(), ..found })
     }
 }
@@ -255,8 +257,8 @@ struct Failures(Option<DiscoveryError>);
 
 impl Failures {
     /// Notes the failure at one place. The next place may still have the document, because some servers answer every unknown
-    /// path with a page, an error or a document of another path. Each document is checked by itself, so that is safe. The
-    /// first failure other than an absence is reported in the end.
+    /// path with a page, an error or a document of another path. Each document is checked by itself, so that is safe. In the
+    /// end, the first failure other than a missing document is reported.
     ///
     /// # Errors
     ///

@@ -20,7 +20,7 @@ enum Member {
 }
 
 impl Object {
-    /// The object that `bytes` are, apart from white space and a byte order mark.
+    /// Reads `bytes` as an object. White space around it and a byte order mark before it are ignored.
     pub(super) fn of(bytes: &[u8]) -> Result<Self, DiscoveryError> {
         let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
         serde_json::from_slice(bytes).map_err(|_| DiscoveryError::Unreadable { member: None })
@@ -50,8 +50,8 @@ impl Object {
         Ok(self.get(member)?.and_then(Value::as_bool).unwrap_or(false))
     }
 
-    /// At most `max_items` strings of an array, each of at most `max_bytes`. Longer ones and other values in it are left
-    /// out. `None` if it is absent or no array.
+    /// At most `max_items` strings of an array, each of at most `max_bytes`. Longer strings and values of other types are
+    /// left out. `None` if the member is absent or no array.
     pub(super) fn texts(
         &self,
         member: &'static str,

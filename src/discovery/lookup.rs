@@ -26,20 +26,20 @@ const KEEP_STALE: Duration = Duration::from_secs(60 * 60);
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Freshness {
-    /// A document that is fresh by the rules of HTTP, or the failure of a short time ago.
+    /// A document that is fresh by the rules of HTTP, or the failure of a recent request.
     #[default]
     Cached,
-    /// A document that is fresh by the rules of HTTP. A failure is not remembered, because a person asks again.
+    /// A document that is fresh by the rules of HTTP. A recent failure is ignored, because a person asks again.
     RetryFailure,
-    /// The server is asked, unless a request to it is under way.
+    /// The answer to a new request, or to one that is under way.
     Now,
 }
 
-/// The documents found, as they are kept.
+/// A document in memory.
 #[derive(Debug)]
 pub(crate) struct Kept<T> {
     pub(crate) value: Arc<T>,
-    /// Names the version, for its revalidation.
+    /// The name of the document's version, for its revalidation.
     pub(crate) validator: Option<Validator>,
 }
 
@@ -49,12 +49,12 @@ impl<T> Clone for Kept<T> {
     }
 }
 
-/// A fetch to begin.
+/// The instruction to begin a fetch.
 #[derive(Debug)]
 pub(crate) struct Order<T> {
     /// The URL that a challenge named.
     pub(crate) named: Option<Arc<str>>,
-    /// The version that is kept.
+    /// The document in memory, which the fetch revalidates.
     pub(crate) kept: Option<Kept<T>>,
 }
 
@@ -70,10 +70,10 @@ pub(crate) struct Found<T> {
 /// The answer to a caller.
 pub(crate) type Answer<T> = Result<Arc<T>, DiscoveryError>;
 
-/// The consequence of a question.
+/// The decision about a caller that asks.
 #[derive(Debug)]
 pub(crate) enum Asked<T, W> {
-    /// This caller is answered.
+    /// The caller gets this answer at once.
     Answered(W, Answer<T>),
     /// The caller waits for the fetch that is under way.
     Waits,
@@ -81,7 +81,7 @@ pub(crate) enum Asked<T, W> {
     Begins(Order<T>),
 }
 
-/// The consequence of the end of a fetch.
+/// The decisions at the end of a fetch.
 #[derive(Debug)]
 pub(crate) struct Ended<T, W> {
     /// The callers to answer.
@@ -98,9 +98,9 @@ pub(crate) struct Lookup<T, W> {
     state: State<T, W>,
     /// The URL that the latest challenge named.
     named: Option<Arc<str>>,
-    /// Failures in a row.
+    /// The number of consecutive failures.
     failures: u32,
-    /// When a challenge last dropped a document or a failure.
+    /// The time at which a challenge last ended the use of a document or of a failure.
     dropped: Option<ElapsedTime>,
 }
 
@@ -110,7 +110,8 @@ enum State<T, W> {
     Fetching {
         kept: Option<Kept<T>>,
         waiters: Vec<W>,
-        /// Whether a challenge has named another URL meanwhile, and the callers that wait for that one.
+        /// The callers that wait for the next fetch, because a challenge has named another URL during this one. `None` if
+        /// no challenge has.
         superseded: Option<Vec<W>>,
     },
     /// Stale from `until` on.
@@ -133,7 +134,7 @@ impl<T, W> Default for Lookup<T, W> {
 }
 
 impl<T, W> Lookup<T, W> {
-    /// A caller asks. `named` is the URL that its challenge names.
+    /// Handles the question of a caller. `named` is the URL that the caller's challenge names.
     pub(crate) fn ask(
         &mut self,
         waiter: W,
@@ -145,7 +146,7 @@ impl<T, W> Lookup<T, W> {
         let is_taken = is_new && self.take_challenge(named, now);
         let kept = match &mut self.state {
             State::Fetching { waiters, superseded, .. } => {
-                // Later callers of the same challenge wait for the same second fetch.
+                // Later callers with the same challenge wait for the second fetch too.
                 let waits_for_next = is_taken || named.is_some() && named == self.named.as_deref();
                 match superseded {
                     Some(late) if waits_for_next => late.push(waiter),
@@ -166,8 +167,8 @@ impl<T, W> Lookup<T, W> {
         Asked::Begins(self.begin(kept, vec![waiter]))
     }
 
-    /// A challenge names the metadata at `named` anew, so the document that is kept may have changed (RFC 9728 section 5.2).
-    /// It is revalidated when the next caller asks, at most once a minute.
+    /// Notes that a challenge names the metadata at `named`, so the document that is kept may have changed (RFC 9728 section
+    /// 5.2). It is revalidated when the next caller asks, at most once a minute.
     pub(crate) fn note(&mut self, named: &str, now: ElapsedTime) {
         // The answer of a fetch that is under way is about as new as the challenge.
         let is_fetched = matches!(self.state, State::Fetching { .. }) && self.named.as_deref() == Some(named);
@@ -176,21 +177,23 @@ impl<T, W> Lookup<T, W> {
         }
     }
 
-    /// The document that is kept has led to nothing. It is revalidated when the next caller asks.
+    /// Notes that the document in memory was of no use, because an endpoint in it is gone. It is revalidated when the next
+    /// caller asks.
     pub(crate) fn doubt(&mut self, now: ElapsedTime) {
         if let State::Found { until, .. } = &mut self.state {
             *until = now;
         }
     }
 
-    /// Drops the document or the failure because of a challenge, unless one did so a short time ago.
+    /// Ends the use of the document or of the failure in memory because of a challenge, unless another challenge did so a
+    /// short time ago. Returns whether it did.
     fn take_challenge(&mut self, named: Option<&str>, now: ElapsedTime) -> bool {
         if self.dropped.is_some_and(|dropped| now < dropped.after(CHALLENGE_PAUSE)) {
             return false;
         }
         self.named = named.map(Arc::from);
         match &mut self.state {
-            // There is nothing to drop, so the next challenge may drop what is fetched first.
+            // Nothing is in memory, so no pause begins, and the next challenge may end the use of the first document.
             State::Empty => return true,
             State::Fetching { superseded, .. } => drop(superseded.get_or_insert_default()),
             State::Found { until, .. } | State::Failed { until, .. } => *until = now,
@@ -204,7 +207,7 @@ impl<T, W> Lookup<T, W> {
         Order { named: self.named.clone(), kept }
     }
 
-    /// The fetch has ended.
+    /// Handles the end of the fetch.
     pub(crate) fn end(&mut self, result: Result<Found<T>, DiscoveryError>, now: ElapsedTime) -> Ended<T, W> {
         let (kept, waiters, superseded) = match mem::replace(&mut self.state, State::Empty) {
             State::Fetching { kept, waiters, superseded } => (kept, waiters, superseded),
@@ -243,7 +246,7 @@ impl<T, W> Lookup<T, W> {
         Ended { waiters, answer, next }
     }
 
-    /// When there is nothing left that is worth its memory. `None` while a fetch is under way.
+    /// The time from which nothing here is worth its memory. `None` while a fetch is under way.
     pub(crate) fn ends_at(&self) -> Option<ElapsedTime> {
         let ends = match &self.state {
             State::Fetching { .. } => return None,
@@ -253,7 +256,7 @@ impl<T, W> Lookup<T, W> {
             // The count of failures outlives the pause, so that the next pause is longer.
             State::Failed { until, .. } => until.after(MAX_FAILURE_PAUSE),
         };
-        // The pause between challenges outlives a document that may be used only once.
+        // The pause between challenges is remembered even if the document may not be stored.
         Some(self.dropped.map_or(ends, |dropped| ends.max(dropped.after(CHALLENGE_PAUSE))))
     }
 }

@@ -74,7 +74,7 @@ impl<K: Clone + Ord + Send + Sync + 'static, V: Send + Sync + 'static> Lookups<K
         self.0.send(key, Message::Note { named });
     }
 
-    /// Doubts the documents of the keys that `are_doubted`.
+    /// Has the documents revalidated whose keys `are_doubted`.
     pub(crate) fn doubt(&self, are_doubted: impl Fn(&K) -> bool) {
         self.0.send_to(are_doubted, || Message::Doubt);
     }
@@ -127,7 +127,7 @@ impl<V: Send + Sync + 'static> Machine for Task<V> {
     fn answer(&mut self) {
         let Some((waiters, answer)) = self.ended.take() else { return };
         for waiter in waiters {
-            // A caller may have gone.
+            // The caller may have dropped its future.
             let _ = waiter.send(answer.clone());
         }
     }

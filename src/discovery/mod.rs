@@ -48,7 +48,7 @@ const MAX_TRIED: usize = 4;
 
 /// Finds authorization servers. Cheap to clone, and clones share what they have found.
 ///
-/// The methods that return `Self` are settings. They are made before the first look-up.
+/// The methods that return `Self` are settings. Apply them before the first look-up.
 ///
 /// # Safety of the requests
 ///
@@ -93,7 +93,8 @@ impl Discovery {
     }
 
     /// Accepts metadata of the issuer `listed` that names the issuer `documented`. By default the two must be identical (RFC
-    /// 8414 section 3.3), and some known servers differ by a slash. The `iss` of an answer is compared with `documented`.
+    /// 8414 section 3.3), and some known servers differ by a slash. The `iss` of an authorization response is compared with
+    /// `documented`.
     #[must_use]
     pub fn issuer_alias(mut self, listed: impl Into<String>, documented: impl Into<String>) -> Self {
         Arc::make_mut(&mut self.finder).aliases.entry(listed.into()).or_default().push(documented.into());
@@ -109,8 +110,9 @@ impl Discovery {
         self
     }
 
-    /// Fetches URLs that servers name over a client that does not [enforce](HttpClient::enforces_reach) their reach. Only the
-    /// URLs themselves are then checked, and a name may lead anywhere. For a host whose network is guarded in another way.
+    /// Allows a client that does not [enforce](HttpClient::enforces_reach) the reach to fetch URLs that servers name. Only
+    /// the text of such a URL is then checked, and its host name may lead anywhere. This is for a host whose network is
+    /// guarded in another way.
     #[must_use]
     pub fn allow_unenforced_reach(mut self) -> Self {
         Arc::make_mut(&mut self.finder).fetcher.trusts_client = true;
@@ -160,7 +162,7 @@ impl Discovery {
     }
 
     /// The reach of the URLs that the servers of `resource` name. Later requests to them, for tokens and registrations, have
-    /// the same.
+    /// the same reach.
     pub fn reach_for(&self, resource: &ResourceUri) -> Reach {
         if self.configured.contains_key(resource) || self.metadata_urls.contains_key(resource) {
             return Reach::Any;
@@ -173,7 +175,7 @@ impl Discovery {
         self.finder.reach
     }
 
-    /// Sends one request without a token to `resource`, which shows whether it wants a login.
+    /// Sends one request without a token to `resource`, which shows whether the resource wants a login.
     ///
     /// # Errors
     ///
@@ -188,8 +190,8 @@ impl Discovery {
     }
 
     /// Finds the metadata of `resource`, at the URL that `challenge` names, else at its well-known places (RFC 9728 section 3
-    /// and section 5). A document of another URL than the challenge's is not used from memory, except that challenges cause
-    /// at most one request a minute.
+    /// and section 5). If the challenge names another URL than that of the document in memory, the document is requested
+    /// anew. Challenges cause at most one request a minute.
     ///
     /// # Errors
     ///
@@ -223,8 +225,8 @@ impl Discovery {
         self.server_at(ServerPlace::Issuer(issuer.to_owned()), reach, Freshness::Cached).await
     }
 
-    /// The server `issuer` of a session, which is at `resource` if that is its target. The host's own description of it counts
-    /// first.
+    /// The authorization server `issuer` of a session. `resource` is the session's target if that is an MCP server. A
+    /// server that the host has described takes precedence.
     pub(crate) async fn server_of(
         &self,
         resource: Option<&ResourceUri>,
@@ -245,7 +247,7 @@ impl Discovery {
         self.server(issuer, reach).await
     }
 
-    /// As [`server`](Self::server), and asks again after a failure.
+    /// Like [`server`](Self::server), but ignores a remembered failure and requests the document again.
     pub(crate) async fn server_anew(
         &self,
         issuer: &str,
@@ -374,7 +376,7 @@ impl Discovery {
     }
 }
 
-/// The result for a resource that publishes no metadata. Token requests name it all the same.
+/// The result for a resource that publishes no metadata. Token requests name the resource all the same.
 fn unpublished(resource: &ResourceUri, server: AuthorizationServer) -> Discovered {
     let resource = ProtectedResource::unpublished(resource.without_query(), server.issuer.clone());
     Discovered { resource, server }

@@ -15,17 +15,17 @@ use crate::http::{Body, Departure, Exchange, Reach};
 /// The time-out of the request.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The time-out of the request that ends a session which the first one began.
+/// The time-out of the request that ends an MCP session which the first request began.
 const CLOSING_TIMEOUT: Duration = Duration::from_secs(2);
 
 const SESSION_ID: HeaderName = HeaderName::from_static("mcp-session-id");
 
-/// The `initialize` of 2025-11-25.
+/// The `initialize` request of the MCP revision 2025-11-25.
 ///
-/// No request serves this revision and 2026-07-28 alike. That one has no `initialize`, and its own requests need a session in
-/// the older ones. A server that wants a login answers 401 before it reads the request, whichever revision it is of, so the
-/// request that most servers understand is sent. A server of 2026-07-28 that wants none refuses it with 400, which is
-/// [`Probe::Unclear`].
+/// No request is valid in both this revision and 2026-07-28. The later one has no `initialize`, and its requests need an
+/// MCP session in the older one. A server that wants a login answers 401 before it reads the request, so its revision does
+/// not matter. The request is therefore the one that most servers understand. A server of 2026-07-28 that wants no login
+/// refuses it with 400, which is [`Probe::Unclear`].
 const INITIALIZE: &str = concat!(
     r#"{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{},"#,
     r#""clientInfo":{"name":"tokenkeeper","version":""#,
@@ -37,7 +37,7 @@ const INITIALIZE: &str = concat!(
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Probe {
-    /// The resource answered. It wants no login for this request, and none is begun before it answers 401.
+    /// The resource answered. It wants no login for this request, and no login is begun before it answers 401.
     Open,
     /// The resource wants a token (401), with these challenges. There may be none.
     Challenged(Vec<Challenge>),
@@ -61,7 +61,7 @@ impl Probe {
     }
 }
 
-/// Sends the request, which is not redirected.
+/// Sends the request. A redirect is not followed.
 pub(crate) async fn probe(fetcher: &Fetcher, resource: &ResourceUri, reach: Reach) -> Result<Probe, DiscoveryError> {
     let unsafe_address = DiscoveryError::UnsafeAddress { member: "resource" };
     let url = Url::parse(resource.as_str()).map_err(|_| unsafe_address)?;
@@ -92,7 +92,7 @@ pub(crate) async fn probe(fetcher: &Fetcher, resource: &ResourceUri, reach: Reac
         return Ok(Probe::Unclear { status, challenges });
     }
     if let Some(id) = answer.headers().get(SESSION_ID) {
-        // The session will not be used. Whether the server ends it now or later does not matter here.
+        // The MCP session will not be used. Whether the server ends it now or later does not matter here.
         let mut request = Request::new(Body::default());
         *request.method_mut() = Method::DELETE;
         *request.uri_mut() = uri;

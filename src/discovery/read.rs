@@ -23,14 +23,15 @@ const MAX_ISSUER: usize = 2 * 1024;
 /// The maximum length of a scope or a method, in bytes.
 const MAX_WORD: usize = 256;
 
-/// The list of algorithms for proofs, in the metadata of both (RFC 9449 section 5.1, RFC 9728 section 2).
+/// The list of algorithms for proofs, in the metadata of authorization servers and of resources (RFC 9449 section 5.1, RFC
+/// 9728 section 2).
 const DPOP_ALGORITHMS: &str = "dpop_signing_alg_values_supported";
 
 /// The maximum length of the name for people, in bytes.
 const MAX_NAME: usize = 1024;
 
 /// Reads the metadata of `resource` (RFC 9728 section 2) from the bytes of the document. [`Discovery`](super::Discovery) does
-/// this with each document. This is for programs that fetch or test documents themselves.
+/// this with each document. This function is for programs that fetch or test documents themselves.
 ///
 /// # Errors
 ///
@@ -105,8 +106,9 @@ impl ExpectedIssuer<'_> {
 
 /// Reads an authorization server's metadata.
 ///
-/// A member of the wrong type is unreadable if it is needed, and else counts as absent. An endpoint that is not safe spoils
-/// the document even if it is optional, because a document with such a URL is an attack or a mistake.
+/// A member of the wrong type is unreadable if it is needed, and else counts as absent. An unsafe endpoint makes the
+/// document unusable even if the endpoint is optional, because a document with such a URL is an attack or a mistake. Only
+/// an unsafe userinfo endpoint counts as absent.
 pub(crate) fn authorization_server(
     bytes: &[u8],
     expected: &ExpectedIssuer<'_>,

@@ -73,7 +73,7 @@ pub(crate) struct Sent {
 pub(crate) struct Servers {
     replies: Mutex<BTreeMap<String, Reply>>,
     sent: Mutex<Vec<Sent>>,
-    /// An answer needs a permit.
+    /// Each answer waits for a permit of this semaphore.
     gate: Semaphore,
     enforces: bool,
 }
@@ -88,7 +88,7 @@ impl Servers {
         Self::with(false, Semaphore::MAX_PERMITS)
     }
 
-    /// No answer comes before [`open`](Self::open).
+    /// Servers that send no answer before [`open`](Self::open).
     pub(crate) fn closed() -> Arc<Self> {
         Self::with(true, 0)
     }
@@ -130,7 +130,7 @@ impl HttpClient for Servers {
         let body = String::from_utf8(body.as_bytes().to_vec()).unwrap();
         let sent = Sent { method: parts.method, url: url.clone(), headers: parts.headers, body, reach: exchange.reach };
         self.sent.lock().unwrap().push(sent);
-        // Others may come meanwhile, as they would with a socket.
+        // Other requests may come in between, as with a socket.
         tokio::task::yield_now().await;
         self.gate.acquire().await.unwrap().forget();
         let reply = self.replies.lock().unwrap().get(&url).cloned().unwrap_or_else(|| Reply::status(404));

@@ -1,5 +1,6 @@
-//! From a server's URL to its authorization server, over scripted servers with exact counts of requests.
-#![allow(clippy::disallowed_methods, reason = "callers are tasks of their own here")]
+//! From a server's URL to its authorization server, over scripted servers with exact counts of requests. Scenarios are
+//! those of the official MCP conformance suite (`tests/conformance`).
+#![allow(clippy::disallowed_methods, reason = "each caller is a task of its own here")]
 
 mod legacy;
 mod sharing;
@@ -41,7 +42,7 @@ async fn find_at(servers: &Arc<Servers>) -> Result<Discovered, DiscoveryError> {
     find(&discovery(servers), None).await
 }
 
-/// Scenario `auth/metadata-var1`, and items 4 and 6. Without a URL in the challenge, the path is asked first.
+/// Scenario `auth/metadata-var1`. Without a URL in the challenge, the path is asked first.
 #[tokio::test(start_paused = true)]
 async fn the_path_is_asked_before_the_root() {
     let servers = Servers::new();
@@ -131,7 +132,7 @@ async fn a_named_url_must_be_safe_and_there() {
     assert_eq!(servers.take_urls(), ["https://mcp.example/gone"], "no fallback, and nothing of 2025-03-26");
 }
 
-/// Item 6, with a failure of another kind at each of the first places.
+/// Each place is tried, with a failure of another kind at each of the first places.
 #[tokio::test(start_paused = true)]
 async fn each_place_of_a_server_is_tried_in_order() {
     for first in [
@@ -201,7 +202,7 @@ async fn an_issuer_must_be_a_safe_url() {
     }
 }
 
-/// Item 8. The choice is stable, and a session stays with its issuer as long as it is listed (law 13).
+/// The choice is stable, and a session stays with its issuer as long as it is listed (law 13).
 #[tokio::test(start_paused = true)]
 async fn the_bound_issuer_is_kept_while_it_is_listed() {
     let servers = Servers::new();
@@ -249,7 +250,11 @@ async fn the_first_server_that_works_is_chosen_among_four() {
     let dead = ["https://d1.example", "https://d2.example", "https://d3.example", "https://d4.example", ISSUER];
     servers.on(PRM, prm(RESOURCE, &dead)).on(OAUTH, metadata(ISSUER));
     servers.on("https://d1.example/.well-known/openid-configuration", Reply::status(500));
-    assert_eq!(find_at(&servers).await, Err(DiscoveryError::ServerTrouble { status: 500 }), "that of the first");
+    assert_eq!(
+        find_at(&servers).await,
+        Err(DiscoveryError::ServerTrouble { status: 500 }),
+        "the error of the first server"
+    );
     assert_eq!(servers.count(), 9);
 }
 

@@ -31,8 +31,8 @@ pub(crate) fn resource_places(resource: &ResourceUri) -> Vec<ResourcePlace> {
     vec![ResourcePlace { url: inserted, identifier: resource.without_query().to_owned() }, root]
 }
 
-/// The places for the metadata of the authorization server `issuer`. Its path is inserted, for OAuth and then for OpenID
-/// Connect, and then appended to.
+/// The places for the metadata of the authorization server `issuer`. The well-known path is inserted before the issuer's
+/// path, for OAuth and then for OpenID Connect, and at last appended to it.
 pub(crate) fn issuer_places(issuer: &Url) -> Vec<Url> {
     // Both RFC 8414 section 3.1 and OpenID Connect remove the last slash.
     let path = issuer.path().strip_suffix('/').unwrap_or(issuer.path());

@@ -56,8 +56,8 @@ impl Client {
     }
 }
 
-/// The word of an authentication method (RFC 7591 section 2).
-pub(crate) fn word_of(auth: ClientAuth) -> &'static str {
+/// The registered name of an authentication method (RFC 7591 section 2).
+pub(crate) fn auth_method_name(auth: ClientAuth) -> &'static str {
     match auth {
         ClientAuth::None => "none",
         ClientAuth::Basic => "client_secret_basic",
@@ -66,10 +66,10 @@ pub(crate) fn word_of(auth: ClientAuth) -> &'static str {
     }
 }
 
-/// The authentication method with this word.
+/// The authentication method with this name.
 pub(crate) fn auth_method_of(word: &str) -> Option<ClientAuth> {
     let all = [ClientAuth::None, ClientAuth::Basic, ClientAuth::Post, ClientAuth::PrivateKeyJwt];
-    all.into_iter().find(|auth| word_of(*auth) == word)
+    all.into_iter().find(|auth| auth_method_name(*auth) == word)
 }
 
 impl From<Client> for record::Client {

@@ -21,8 +21,8 @@ pub struct Dialect {
     /// Whether a refresh sends `resource` (RFC 8707). Default: it does, if the login names one.
     #[serde(deserialize_with = "or_standard")]
     pub resource: ResourceOnRefresh,
-    /// Further parameters of each request for a code and each refresh, such as `action`. None replaces one of the standard's.
-    /// Default: none.
+    /// Further parameters of each request for a code and each refresh, such as `action`. They never replace a parameter of
+    /// the standard. Default: none.
     #[serde(deserialize_with = "parameters")]
     pub parameters: BTreeMap<String, String>,
 }

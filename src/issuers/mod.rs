@@ -12,7 +12,7 @@ pub mod providers;
 use tokenkeeper_actors::values::record::{Binding, Issuer};
 
 pub use client::Client;
-pub(crate) use client::{auth_method_of, word_of};
+pub(crate) use client::{auth_method_name, auth_method_of};
 pub use dialect::{Dialect, ResourceOnRefresh, ScopeOnRefresh};
 
 use crate::grant::may_receive_secrets;
@@ -75,7 +75,7 @@ impl IssuerSettings {
         })
     }
 
-    /// The same server, which revokes tokens at `url` (RFC 7009). Default: it revokes none.
+    /// The same server, with a revocation endpoint at `url` (RFC 7009). Default: none, so no token is revoked there.
     ///
     /// # Errors
     ///
@@ -84,9 +84,10 @@ impl IssuerSettings {
         Ok(Self { revocation_endpoint: Some(checked(url, "revocation endpoint")?), ..self })
     }
 
-    /// The same server, which is asked for tokens for `resource`, sent exactly so on every token request (RFC 8707).
-    /// Default: the canonical URI of the session's MCP server without its query, because keys in queries are the resource's
-    /// alone. Name the whole URI where the resource's metadata does (RFC 9728 section 2, `resource`).
+    /// The same server, with this `resource` in every token request (RFC 8707), sent exactly as given. Default: the
+    /// canonical URI of the session's MCP server without its query, because a query may hold a key that is meant for the
+    /// resource alone. If the resource's metadata names a URI with a query (RFC 9728 section 2, `resource`), give that
+    /// whole URI.
     #[must_use]
     pub fn resource(self, resource: impl Into<String>) -> Self {
         Self { resource: Resource::Named(resource.into()), ..self }
@@ -98,10 +99,10 @@ impl IssuerSettings {
         Self { resource: Resource::None, ..self }
     }
 
-    /// The same server under the profile and dialect of this provider, by its name in the table of the runtime
-    /// ([`providers`]). Default: the [default profile](providers::default_profile) and the standard's dialect. A
-    /// runtime that does not know the name never presents a refresh token again whose answer was lost, because reuse
-    /// may end more than one session there.
+    /// The same server under the profile and dialect of this provider, whose name is looked up in the runtime's table
+    /// ([`providers`]). Default: the [default profile](providers::default_profile) and the standard's dialect. A runtime
+    /// that does not know the name presents no refresh token a second time after a lost answer, because a second use may
+    /// end more than one session there.
     ///
     /// # Errors
     ///
@@ -120,8 +121,8 @@ impl IssuerSettings {
     }
 
     /// The same server, as an identity provider that takes its refresh token as the subject of an exchange, in place of an ID
-    /// token. Each exchange spends the refresh token like a refresh, and the server may replace it. The session makes no other use
-    /// of it, so its own lease is of no use to a host. Default: the lease is the access token.
+    /// token. Each exchange spends the refresh token like a refresh, and the server may replace it. The session makes no other
+    /// use of the refresh token, so the session's own lease is of no use to a host. Default: the lease is the access token.
     #[must_use]
     pub fn identity_provider_without_id_token(mut self) -> Self {
         self.renewal.source = crate::machine::idp_refresh_token();
@@ -133,8 +134,8 @@ impl IssuerSettings {
         self.renewal.source == crate::machine::idp_session()
     }
 
-    /// The same server, where a refresh token whose answer was lost is never presented again. The session then asks for
-    /// a login. Default: as the provider's profile says, and one repeat without a provider.
+    /// The same server, where a refresh token whose answer was lost is never presented again. The session then asks for a
+    /// login. Default: the provider's profile decides. Without a provider, such a token is presented once more.
     #[must_use]
     pub fn never_replay(mut self) -> Self {
         self.renewal.never_replay = true;

@@ -1,10 +1,10 @@
 //! A table of providers, with the known differences of their authorization servers. It is data, and a host or a person
 //! can add to it.
 //!
-//! A provider is a vendor whose authorization servers behave alike, such as `github`. [`Providers::builtin`] has one row for
-//! each provider that was looked at, also where the default fits, so that it is not unknown. A row states how token requests
-//! are written (the [dialect](super::Dialect)) and where its profile differs from the [default profile](default_profile), with
-//! the source of these facts.
+//! A provider is a vendor whose authorization servers behave alike, such as `github`. [`Providers::builtin`] has one row
+//! for each provider that was examined. A provider that behaves by the default has a row too, because an unknown provider
+//! is treated more strictly. A row states how token requests are written (the [dialect](super::Dialect)) and where the
+//! provider's profile differs from the [default profile](default_profile), with the source of these facts.
 //!
 //! A row applies to the sessions whose records name its provider
 //! ([`IssuerSettings::provider`](super::IssuerSettings::provider)). A login whose issuer was discovered takes the provider of
@@ -13,11 +13,12 @@
 //! # The format
 //!
 //! The built-in table is JSON, and a file of the same format is laid over it. An entry for a provider of the table changes
-//! the members alone that it has, and `null` takes one back to the standard (RFC 7396). An entry of another name adds a
-//! provider, which begins with the behaviour of the one that it `extends`, and else with the standard. `docs/providers.md`
-//! in the repository lists the members.
+//! only the members that the entry contains, and `null` resets a member to the standard (RFC 7396). An entry of another
+//! name adds a provider. Such a provider begins with the behaviour of the one that it `extends`, or with the standard if it
+//! extends none. `docs/providers.md` in the repository lists the members.
 //!
-//! The host in this example wants no refresh token in doubt presented again at GitHub, and knows a Keycloak of its own.
+//! The host in this example forbids that a refresh token in doubt is presented to GitHub again, and adds a Keycloak of its
+//! own.
 //!
 //! ```
 //! use tokenkeeper::engine::law::profile::Reuse;
@@ -67,7 +68,8 @@ pub use words::default_profile;
 /// The built-in table, in the format of a file.
 const BUILTIN: &str = include_str!("providers/builtin.json");
 
-/// The built-in table, read once. A test reads it too, so that a fault in it is found before a release.
+/// The built-in table, read once. If it could not be read, no provider would be known. A test reads it too, so that a fault
+/// is found before a release.
 static BUILTIN_ROWS: LazyLock<Providers> = LazyLock::new(|| {
     let rows = layer::lay(&Rows::new(), BUILTIN);
     Providers { rows: Arc::new(rows.unwrap_or_default()) }
@@ -143,9 +145,9 @@ impl Providers {
         self.rows.iter()
     }
 
-    /// The provider of the issuer with this identifier, if a row names its host. Logins whose issuer was discovered use it,
-    /// so that the profile of a provider applies from the first login on. A row with the host itself wins over one with a
-    /// domain above it, and a longer domain over a shorter one.
+    /// The provider of the issuer with this identifier, if a row names its host. A login whose issuer was discovered finds
+    /// its provider in this way, so the provider's profile applies from the first login on. A row with the host itself wins
+    /// over a row with a domain above it, and a longer domain wins over a shorter one.
     pub fn of_issuer(&self, issuer: &str) -> Option<ProviderName> {
         let url = Url::parse(issuer).ok().filter(|url| url.scheme() == "https" && url.port().is_none())?;
         let host = url.host_str()?;

@@ -13,7 +13,7 @@ use super::command::ExecCommand;
 use super::grant::{MachineGrant, NamedServer};
 use super::kinds::Kind;
 use super::subject::{From, SubjectToken, TokenType};
-use crate::issuers::{auth_method_of, word_of};
+use crate::issuers::{auth_method_name, auth_method_of};
 use crate::{RenewalPlan, Spending};
 
 /// The version of the form. A source does not read another one.
@@ -108,7 +108,7 @@ fn seal(grant: &MachineGrant) -> SourceSettings {
         client: SealedClient {
             id: grant.client.id.clone(),
             secret: grant.client.secret.as_ref().map(|secret| hidden(secret.expose())),
-            auth: word_of(grant.client.auth).to_owned(),
+            auth: auth_method_name(grant.client.auth).to_owned(),
             secret_expires_at: grant.client.secret_expires_at.map(WallTime::as_millis),
         },
         scopes: grant.scopes.iter().map(str::to_owned).collect(),

@@ -30,7 +30,7 @@ impl<'a> Items<'a> {
         Self { rest: header, after_comma: true, after_scheme: false }
     }
 
-    /// Takes the bytes for which `belongs` is true.
+    /// Takes the leading bytes for which `belongs` is true.
     fn take(&mut self, belongs: impl Fn(u8) -> bool) -> &'a [u8] {
         let end = self.rest.iter().position(|byte| !belongs(*byte)).unwrap_or(self.rest.len());
         let (taken, rest) = self.rest.split_at(end);
@@ -83,7 +83,7 @@ impl<'a> Items<'a> {
                     self.rest = rest;
                     return Some(Cow::Owned(value));
                 }
-                // The end, or a backslash before it.
+                // The header ends before the closing quotation mark.
                 [] | [b'\\'] => {
                     self.rest = &[];
                     return None;

@@ -217,7 +217,8 @@ async fn a_redirect_keeps_the_reach_within_its_origin_only() {
     assert_eq!(servers.take_urls(), [private, "https://10.0.0.1/next"]);
 }
 
-/// A client that resolves names anywhere is led into this network by a name, so it fetches nothing that a server named.
+/// A server could name a host that leads a client without enforcement into this network, so such a client fetches nothing
+/// that a server named.
 #[tokio::test(start_paused = true)]
 async fn a_careless_client_fetches_what_a_person_named() {
     let servers = Servers::careless();
@@ -242,7 +243,7 @@ async fn a_version_is_revalidated_at_the_url_that_answered() {
     servers.on(target, Reply::status(304).header("cache-control", "max-age=60"));
     let fetched = get_with(&servers, URL, Reach::Public, Some(&validator)).await.unwrap();
     assert!(fetched.document.is_none());
-    assert_eq!(fetched.validator.as_ref(), Some(&validator), "the 304 left it out");
+    assert_eq!(fetched.validator.as_ref(), Some(&validator), "the 304 leaves the tag out, so the old one stays");
     let tags: Vec<_> = servers.sent().iter().map(|sent| sent.headers.get(header::IF_NONE_MATCH).cloned()).collect();
     assert_eq!(tags, [None, None, None, Some(HeaderValue::from_static("\"1\""))]);
     assert_eq!(fetched.fresh_until.as_millis(), 560_000);

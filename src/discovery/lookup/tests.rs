@@ -79,7 +79,7 @@ fn a_failure_is_remembered_ever_longer_but_not_for_a_person() {
     machine.end(found(1, now), at(now));
     begins(machine.ask(1, None, Freshness::Cached, at(now)));
     machine.end(Err(ERROR), at(now));
-    assert_eq!(answer(machine.ask(1, None, Freshness::Cached, at(now + 29))), Err(ERROR), "a success starts anew");
+    assert_eq!(answer(machine.ask(1, None, Freshness::Cached, at(now + 29))), Err(ERROR), "a success resets the pause");
     begins(machine.ask(1, None, Freshness::RetryFailure, at(now + 29)));
 }
 
@@ -164,7 +164,7 @@ fn a_noted_challenge_makes_the_running_fetch_the_last_of_its_kind() {
     assert_eq!(
         begins(machine.ask(1, None, Freshness::Cached, at(101))).named.as_deref(),
         A,
-        "nor does a failure stand"
+        "a challenge also ends the use of a failure"
     );
 }
 

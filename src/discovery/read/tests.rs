@@ -156,7 +156,7 @@ fn a_short_document_is_read_too() {
     assert_eq!(server.require_pkce(), Err(DiscoveryError::NoPkce));
 }
 
-/// Identical, without any normalization (RFC 8414 section 3.3).
+/// The issuer must be identical, without any normalization (RFC 8414 section 3.3).
 #[test]
 fn the_issuer_must_be_identical() {
     for other in [
@@ -309,7 +309,7 @@ fn damaged(document: &Value, edits: &[(usize, usize, Vec<u8>)]) -> Vec<u8> {
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(2_000) })]
 
-    /// The search of the fuzz target `metadata`, for a short time on stable.
+    /// Runs the checks of the fuzz target `metadata` for a short time, on stable Rust.
     #[test]
     fn a_damaged_document_is_refused_or_names_what_was_asked_for(
         edits in vec((any::<usize>(), 0..40_usize, vec(any::<u8>(), 0..12)), 0..4),

@@ -22,7 +22,7 @@ fn working() -> Arc<Servers> {
     servers
 }
 
-/// Items 2 to 8, at the size of a host. There is one request for each document.
+/// At the size of a host, there is one request for each document.
 #[tokio::test(start_paused = true)]
 async fn fifty_callers_share_two_requests() {
     let servers = working();
@@ -154,7 +154,7 @@ async fn a_new_challenge_may_change_everything() {
     servers.on("https://two.example/.well-known/oauth-authorization-server", metadata(two));
     assert_eq!(find(&found, Some(&naming(PRM))).await.unwrap().server.issuer, ISSUER, "kept");
     found.noted_challenge(&resource(), &challenge("Bearer error=invalid_token"));
-    assert_eq!(find(&found, None).await.unwrap().server.issuer, ISSUER, "it names no metadata");
+    assert_eq!(find(&found, None).await.unwrap().server.issuer, ISSUER, "the challenge names no metadata");
     found.noted_challenge(&resource(), &naming(PRM));
     let moved = found.authorization_server(&resource(), None, Some(ISSUER), Freshness::Cached).await;
     assert_eq!(moved.unwrap().server.issuer, two);

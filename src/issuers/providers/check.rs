@@ -16,13 +16,14 @@ use crate::user::UserMapping;
 /// The longest text, in characters.
 const MAX_TEXT: usize = 4 * 1024;
 
-/// The longest error code that an answer is read for, in bytes.
+/// The longest error code that is read from an answer, in bytes. A longer one in a table could never match.
 const MAX_WORD: usize = 64;
 
 /// The longest grace period. No known provider has more than half an hour.
 const MAX_GRACE: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// A member that null takes back to the standard. The merge of tables removes it, so that its value here does not count.
+/// Reads a member, where `null` stands for the standard. The merge of tables removes such a member, so the value that is
+/// read here is not used.
 pub(in super::super) fn or_standard<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(
     from: D,
 ) -> Result<T, D::Error> {
@@ -58,7 +59,7 @@ pub(super) fn hosts<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<String>, D
     }
 }
 
-/// Error codes, as an answer is read for them.
+/// Error codes, of the length and the characters that are accepted in answers.
 pub(super) fn words<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<String>, D::Error> {
     let words: Vec<String> = or_standard(from)?;
     let is_word =
@@ -70,7 +71,7 @@ pub(super) fn words<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<String>, D
     }
 }
 
-/// Statuses of answers that refuse a request, except those of the standard's definite refusals.
+/// HTTP statuses of errors, without 400 and 401, with which the standard refuses a request for good.
 pub(super) fn statuses<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<u16>, D::Error> {
     let statuses: Vec<u16> = or_standard(from)?;
     if statuses.iter().all(|status| (402..600).contains(status)) {
@@ -89,7 +90,7 @@ pub(super) fn user<'de, D: Deserializer<'de>>(from: D) -> Result<Option<UserMapp
     }
 }
 
-/// A URL that a client sends secrets to, or a person.
+/// A URL that a client sends secrets to, or that a person is sent to.
 pub(super) fn endpoint<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {
     let url = Option::<String>::deserialize(from)?;
     if url.as_deref().is_none_or(may_receive_secrets) { Ok(url) } else { Err(D::Error::custom(NO_ENDPOINT)) }
@@ -126,7 +127,7 @@ pub(super) fn scopes<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<String>, 
     }
 }
 
-/// The name of the parameter that has the scopes.
+/// The name of the parameter that holds the scopes.
 pub(super) fn scope_parameter<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {
     let name = Option::<String>::deserialize(from)?;
     if name.as_deref().is_none_or(|name| is_name(name) && !is_reserved(name)) {
@@ -136,7 +137,7 @@ pub(super) fn scope_parameter<'de, D: Deserializer<'de>>(from: D) -> Result<Opti
     }
 }
 
-/// The parameters that belong to the protocol, and decide who gets the tokens. No table sets one.
+/// The parameters that belong to the protocol and decide who gets the tokens. No table may set one of them.
 const PROTOCOL: [&str; 24] = [
     "actor_token",
     "assertion",
@@ -179,7 +180,7 @@ fn is_name(name: &str) -> bool {
 /// Further parameters of a request, which never replace one of the protocol.
 pub(in super::super) fn parameters<'de, D: Deserializer<'de>>(from: D) -> Result<BTreeMap<String, String>, D::Error> {
     let written: Unique<Option<String>> = Option::deserialize(from)?.unwrap_or_default();
-    // One that is null is taken away by the merge of tables.
+    // The merge of tables removes a parameter whose value is null.
     let parameters: BTreeMap<_, _> = written.0.into_iter().filter_map(|(name, value)| Some((name, value?))).collect();
     if parameters.keys().any(|name| !is_name(name) || is_reserved(name)) {
         return Err(D::Error::custom(RESERVED));

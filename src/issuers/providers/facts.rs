@@ -26,38 +26,39 @@ pub struct ProviderFacts {
     /// Where these facts are documented or were observed.
     #[serde(deserialize_with = "check::source")]
     pub source: String,
-    /// The hosts of its issuers. One with a dot in front stands for every host below it. Empty where tenants choose their
-    /// own.
+    /// The hosts of the provider's issuers. A name that begins with a dot stands for every host below it. Empty if each
+    /// tenant chooses a host of its own.
     #[serde(deserialize_with = "check::hosts")]
     pub hosts: Vec<String>,
-    /// Its issuer identifier, under which a client is registered there. Metadata is found by it, unless the row has endpoints.
+    /// The provider's issuer identifier. A client is registered under it, and metadata is found by it unless the row has
+    /// endpoints.
     #[serde(deserialize_with = "check::endpoint")]
     pub issuer: Option<String>,
-    /// Its endpoints, for a provider whose metadata does not suffice. They are for logins to its API
+    /// The provider's endpoints, if its metadata does not suffice. They are used for logins to its API
     /// ([`SessionSpec::provider`](crate::SessionSpec::provider)).
     #[serde(deserialize_with = "check::or_standard")]
     pub endpoints: EndpointFacts,
-    /// The URLs of its API. An access token is sent to them and to all that is below them (law 13).
+    /// The URLs of the provider's API. An access token may be sent to them and to all URLs below them (law 13).
     #[serde(deserialize_with = "check::endpoints")]
     pub api: Vec<String>,
-    /// The ways in which its clients authenticate, by the names of RFC 8414. Empty if that is not known. It is then
-    /// `client_secret_basic`.
+    /// The ways in which the provider's clients authenticate, by the names of RFC 8414. If they are not known, the list is
+    /// empty and `client_secret_basic` is used.
     #[serde(deserialize_with = "check::methods")]
     pub client_authentication: Vec<String>,
-    /// How people are sent to its authorization page.
+    /// The form of the authorization requests with which people are sent to the provider.
     #[serde(deserialize_with = "check::or_standard")]
     pub authorization: AuthorizationFacts,
-    /// How token requests to it are written.
+    /// The form of token requests to the provider.
     #[serde(deserialize_with = "check::or_standard")]
     pub token_request: Dialect,
-    /// Its own error codes and statuses.
+    /// The provider's own error codes and statuses.
     #[serde(deserialize_with = "check::or_standard")]
     pub errors: ErrorFacts,
-    /// The fate of a refresh token that was presented.
+    /// What the provider does with a refresh token that was presented.
     #[serde(deserialize_with = "check::or_standard")]
     pub refresh_token: RefreshTokenFacts,
-    /// Where it describes the person who is signed in. `None` is the [built-in mapping](UserMapping::of_provider) of its name, or
-    /// else that of the runtime.
+    /// Where the provider describes the person who is signed in. `None` means the [built-in
+    /// mapping](UserMapping::of_provider) for this name, or else the mapping of the runtime.
     #[serde(deserialize_with = "check::user")]
     pub user: Option<UserMapping>,
 }
@@ -76,8 +77,8 @@ pub struct EndpointFacts {
     /// The revocation endpoint (RFC 7009). The body of a request to it is written like that of a token request.
     #[serde(deserialize_with = "check::endpoint")]
     pub revocation: Option<String>,
-    /// The introspection endpoint (RFC 7662), for a provider that names no lifetimes. A refresh asks it, if its answer has
-    /// neither a lifetime nor a new refresh token.
+    /// The introspection endpoint (RFC 7662), for a provider that names no lifetimes. A refresh asks this endpoint if the
+    /// token answer has neither a lifetime nor a new refresh token.
     #[serde(deserialize_with = "check::endpoint")]
     pub introspection: Option<String>,
     /// The device authorization endpoint (RFC 8628).
@@ -90,14 +91,15 @@ pub struct EndpointFacts {
 #[serde(default, deny_unknown_fields, expecting = "an object")]
 #[non_exhaustive]
 pub struct AuthorizationFacts {
-    /// Further parameters of each request, such as `access_type`. Those of the host
-    /// ([`LoginSettings::parameter`](crate::LoginSettings::parameter)) count before them.
+    /// Further parameters of each request, such as `access_type`. A parameter of the same name that the host sets
+    /// ([`LoginSettings::parameter`](crate::LoginSettings::parameter)) takes precedence.
     #[serde(deserialize_with = "check::parameters")]
     pub parameters: BTreeMap<String, String>,
-    /// Scopes that a login to its API asks for beside those of the caller, because it issues no refresh token otherwise.
+    /// Scopes that a login to the provider's API asks for in addition to the caller's. Without them, the provider issues no
+    /// refresh token.
     #[serde(deserialize_with = "check::scopes")]
     pub scopes: Vec<String>,
-    /// The parameter that has the scopes of a login to its API. `None` is `scope`.
+    /// The parameter that holds the scopes of a login to its API. `None` is `scope`.
     #[serde(deserialize_with = "check::scope_parameter")]
     pub scope_parameter: Option<String>,
     /// The separator of the scopes of a login to its API.
@@ -133,13 +135,13 @@ pub struct ErrorFacts {
     /// The codes for a dead refresh token.
     #[serde(deserialize_with = "check::words")]
     pub dead: Vec<String>,
-    /// The codes for a client that it does not accept.
+    /// The codes for a client that the provider does not accept.
     #[serde(deserialize_with = "check::words")]
     pub client: Vec<String>,
-    /// The codes for a request that it did not process, so that the refresh token stays unused.
+    /// The codes for a request that the provider did not process, so that the refresh token stays unused.
     #[serde(deserialize_with = "check::words")]
     pub unspent: Vec<String>,
-    /// The HTTP statuses, besides 429, for a request that it did not process.
+    /// The HTTP statuses, besides 429, for a request that the provider did not process.
     #[serde(deserialize_with = "check::statuses")]
     pub unspent_statuses: Vec<u16>,
 }
@@ -169,7 +171,7 @@ impl Default for RefreshTokenFacts {
     }
 }
 
-/// The words for [`Reuse`].
+/// The names of [`Reuse`] in a table.
 #[derive(Serialize, Deserialize)]
 #[serde(remote = "Reuse", rename_all = "snake_case")]
 enum ReuseWord {
@@ -207,7 +209,7 @@ impl ProviderFacts {
         Some(server)
     }
 
-    /// Whether the members agree with each other, or why they do not.
+    /// Checks that the members fit together. The error is the reason why they do not.
     pub(super) fn agree(&self) -> Result<(), String> {
         let EndpointFacts { authorization, token, revocation, introspection, device_authorization } = &self.endpoints;
         let others = [authorization, revocation, introspection, device_authorization];
@@ -230,7 +232,8 @@ impl ProviderFacts {
         }
     }
 
-    /// These facts for another provider that behaves alike. The places and the source are those of this provider alone.
+    /// These facts for another provider that behaves alike, without the source, the hosts and the URLs, which belong to
+    /// this provider alone.
     pub(super) fn behaviour(self) -> Self {
         Self {
             source: String::new(),

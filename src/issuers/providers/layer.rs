@@ -14,7 +14,7 @@ use super::facts::ProviderFacts;
 /// The one version of the format.
 const VERSION: u32 = 1;
 
-/// How many providers may extend one another in a row.
+/// The maximum length of a chain of providers that extend one another.
 const MAX_CHAIN: usize = 8;
 
 pub(super) type Rows = BTreeMap<ProviderName, ProviderFacts>;
@@ -41,7 +41,8 @@ pub(super) fn lay(rows: &Rows, text: &str) -> Result<Rows, ProvidersError> {
     let mut from = serde_json::Deserializer::from_str(text);
     let table: Table = serde_path_to_error::deserialize(&mut from).map_err(ProvidersError::text)?;
     from.end().map_err(ProvidersError::syntax)?;
-    // The first reading was for the places of errors. An entry changes the members alone that it has, and this one shows which.
+    // The reading above knows the place of each error, but not which members an entry contains. This reading does. An entry
+    // changes only the members that it contains.
     let written: Value = serde_json::from_str(text).map_err(ProvidersError::syntax)?;
     let layer = Layer { rows, entries: table.providers.0 };
     let mut laid = rows.clone();
@@ -55,7 +56,7 @@ pub(super) fn lay(rows: &Rows, text: &str) -> Result<Rows, ProvidersError> {
                     format!("the host {host} is that of {other} too, and an issuer has one provider: take it from one");
                 return Err(ProvidersError::provider(name, told));
             }
-            // The table that is laid over takes it from the one below.
+            // Each host belongs to one provider. The entry takes it from the provider below that had it.
             laid.values_mut().for_each(|other| other.hosts.retain(|known| known != host));
         }
         laid.insert(parsed, facts);
@@ -66,7 +67,7 @@ pub(super) fn lay(rows: &Rows, text: &str) -> Result<Rows, ProvidersError> {
 /// Adds one provider, or replaces the one of this name, with the checks of a table.
 pub(super) fn put(rows: &Rows, name: ProviderName, facts: ProviderFacts) -> Result<Rows, ProvidersError> {
     let mut entry = serde_json::to_value(facts).map_err(ProvidersError::syntax)?;
-    // Nothing of a provider of the same name stays.
+    // To extend the standard discards everything that is known of a provider of the same name.
     entry[EXTENDS] = Value::String(STANDARD.to_owned());
     let table = serde_json::json!({ "version": VERSION, "providers": { name.as_str(): entry } });
     lay(rows, &table.to_string())
@@ -75,7 +76,7 @@ pub(super) fn put(rows: &Rows, name: ProviderName, facts: ProviderFacts) -> Resu
 /// The member that names another provider.
 const EXTENDS: &str = "extends";
 
-/// The provider to extend that does not differ from the standard.
+/// The value of `extends` that stands for the standard.
 const STANDARD: &str = "standard";
 
 /// A table that is laid over another one.
@@ -85,10 +86,10 @@ struct Layer<'a> {
 }
 
 impl Layer<'_> {
-    /// The facts of the entry `name`, which are those of the provider that it extends, with its own members in their place.
+    /// The facts of the entry `name`. They are those of the provider that it extends, changed by the entry's own members.
     fn facts(&self, name: &str, written: &Value) -> Result<ProviderFacts, ProvidersError> {
         let mut chain = vec![name];
-        // From the entry down to a provider that extends none.
+        // Follows the chain from the entry down to a provider that extends none.
         let mut facts = loop {
             let last = chain[chain.len() - 1];
             let Some(extends) = self.entries[last].extends.as_deref() else {

@@ -88,7 +88,7 @@ fn no_code_has_two_meanings() {
         let count = words.len();
         words.sort();
         words.dedup();
-        assert_eq!(words.len(), count, "{name}: a word is there twice");
+        assert_eq!(words.len(), count, "{name}: an error code is listed twice");
     }
 }
 
@@ -146,14 +146,15 @@ fn a_new_provider_is_the_standard_or_the_one_that_it_extends() {
     assert_eq!(more.named("ours"), Some(&standard));
     let (hub, eu) = (more.named("hub").unwrap(), more.named("hub-eu").unwrap());
     assert_eq!(hub.errors.client, builtin("hubspot").errors.client);
-    // The entry that is extended counts with the changes of the same table.
+    // An entry includes the changes that the same table makes to the entry that it extends.
     assert_eq!(
         (hub.errors.dead.as_slice(), hub.errors.unspent.as_slice()),
         (&["gone".to_owned()][..], &["busy".to_owned()][..])
     );
     assert_eq!(eu.errors, hub.errors);
     assert!(hub.refresh_token.rotates && !eu.refresh_token.rotates);
-    // Its places are its own. Another provider's would be taken away, or its tokens sent there.
+    // Hosts and URLs are not inherited. Otherwise the other provider would lose its hosts, or its tokens would be sent
+    // here.
     assert_eq!((hub.hosts.as_slice(), eu.hosts.is_empty()), (&["hub.example.com".to_owned()][..], true));
     assert_eq!((hub.source.as_str(), eu.source.as_str()), ("", ""));
     assert_eq!(more.of_issuer("https://app.hubspot.com").unwrap().as_str(), "hubspot");
@@ -172,7 +173,7 @@ fn a_host_goes_over_to_the_provider_that_is_laid_over() {
     let of = |issuer: &str| ours.of_issuer(issuer).map(|name| name.as_str().to_owned()).unwrap();
     assert_eq!(of("https://slack.com"), "our-okta");
     assert_eq!(of("https://mcp.slack.com"), "slack");
-    // The nearest name counts.
+    // The most specific host wins.
     assert_eq!(of("https://login.okta.com"), "our-okta");
     assert_eq!(of("https://acme.eu.okta.com"), "our-okta");
     assert_eq!(of("https://acme.okta.com"), "okta");
@@ -188,7 +189,7 @@ fn a_host_program_adds_a_provider() {
     facts.hosts = vec!["AS.example.com".to_owned()];
     let error = providers.clone().with(name(), facts.clone()).unwrap_err().to_string();
     assert!(error.contains("providers.ours.hosts"), "{error}");
-    // All of a provider of the same name is replaced.
+    // A provider of the same name is replaced as a whole.
     let plain = providers.with(name(), ProviderFacts::default()).unwrap();
     assert_eq!(plain.named("ours"), Some(&ProviderFacts::default()));
 }
@@ -351,7 +352,7 @@ fn a_text_that_is_no_table_is_refused_with_its_place() {
     }
     assert!(
         Providers::from_json("\u{feff}{\"version\": 1, \"providers\": {}}").is_ok(),
-        "a byte order mark is none of it"
+        "a byte order mark is ignored"
     );
 }
 

@@ -3,7 +3,8 @@
 use tokenkeeper_actors::law::profile::Profile;
 
 /// Error codes that servers use only for a dead refresh token, besides `invalid_grant`, which [`Profile::default`] has.
-/// Each names the refresh token and its state. A token request presents only one refresh token, so no other is meant.
+/// Each code names the refresh token and its state. A token request presents only one refresh token, so the code can mean
+/// no other.
 ///
 /// `token_expired`, `invalid_token`, `expired_token`, `session_expired` and the like are not among them. Servers use
 /// these for an access token, a client assertion or a device code too.
@@ -46,9 +47,9 @@ const CLIENT_EVERYWHERE: [&str; 7] = [
 /// ask for a login.
 ///
 /// [`read_answer`](crate::grant::read_answer) reports other spellings of a code as the code itself, for example
-/// `InvalidGrantException` as `invalid_grant`. It reports a description
-/// that says only that the refresh token is invalid as `invalid_refresh_token`, and one that says only that the client is
-/// not accepted as `invalid_client`.
+/// `InvalidGrantException` as `invalid_grant`. It reports an error description that says only that the refresh token is
+/// invalid as `invalid_refresh_token`, and a description that says only that the client is not accepted as
+/// `invalid_client`.
 pub fn default_profile() -> Profile {
     let mut profile = Profile::default();
     extend(&mut profile.dead_words, &DEAD_EVERYWHERE);
