@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use tokenkeeper_actors::values::{ClientSecret, WallTime};
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
-/// The lifetime of an assertion. It is made for one request, and the clocks of two machines differ.
+/// The lifetime of an assertion. An assertion is made for one request, but the clocks of two machines may differ.
 const LIFETIME: Duration = Duration::from_secs(120);
 
 /// The private key of a client that authenticates with `private_key_jwt`. It is a key on the curve P-256 (`ES256`) or of
@@ -105,7 +105,7 @@ pub(crate) struct Statement<'a> {
     pub(crate) issuer: &'a str,
     pub(crate) token_endpoint: &'a str,
     pub(crate) now: WallTime,
-    /// A new one for each request.
+    /// A new identifier for each request.
     pub(crate) id: u128,
 }
 
@@ -114,7 +114,7 @@ impl ClientKey {
     ///
     /// # Errors
     ///
-    /// [`ClientKeyError`] if it is none, or of another kind.
+    /// [`ClientKeyError`] if the text is no key, or the key is of another kind.
     pub fn from_pem(pem: &str) -> Result<Self, ClientKeyError> {
         let key = match p256::SecretKey::from_pkcs8_pem(pem) {
             Ok(key) => Key::P256(Box::new(key)),
@@ -129,7 +129,7 @@ impl ClientKey {
     ///
     /// # Errors
     ///
-    /// [`ClientKeyError`] if it is none, has no private part, or is of another kind.
+    /// [`ClientKeyError`] if the text is no key, or the key has no private part or is of another kind.
     pub fn from_jwk(jwk: &str) -> Result<Self, ClientKeyError> {
         let jwk: Jwk = serde_json::from_str(jwk).map_err(|_| ClientKeyError)?;
         if !matches!((jwk.kty.as_str(), jwk.crv.as_str()), ("EC", "P-256") | ("OKP", "Ed25519")) {
@@ -139,8 +139,8 @@ impl ClientKey {
         Ok(Self { key, key_id: jwk.kid.clone(), audience: AssertionAudience::default() })
     }
 
-    /// The same key under this identifier, which the header of each assertion names (`kid`). Default: that of the JWK, or
-    /// none.
+    /// The same key under this identifier, which the header of each assertion names (`kid`). Default: the identifier in the
+    /// JWK, or none.
     #[must_use]
     pub fn key_id(self, key_id: impl Into<String>) -> Self {
         Self { key_id: Some(key_id.into()), ..self }
@@ -168,7 +168,7 @@ impl ClientKey {
             },
             at_endpoint: self.audience == AssertionAudience::TokenEndpoint,
         };
-        // A struct of strings has a JSON form.
+        // The struct has only plain members, so the conversion does not fail.
         ClientSecret::new(serde_json::to_string(&sealed).unwrap_or_default())
     }
 

@@ -1,7 +1,8 @@
 //! Exchanges that present a session's refresh token as their subject (RFC 8693 section 2.1), in place of a refresh.
 //!
 //! A server may replace a refresh token for each such exchange. It is therefore presented by the one flight of its session,
-//! marked like any other. The exchanges of a session wait here for its flights, each of which makes one.
+//! and it is marked like any other refresh token. The exchanges of a session wait here for its flights, each of which makes
+//! one.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, VecDeque};
@@ -32,7 +33,7 @@ struct Errand {
 }
 
 impl Errands {
-    /// Puts an exchange behind those that wait. It is given up when the receiver is dropped.
+    /// Puts an exchange behind those that wait. The exchange is given up when the receiver is dropped.
     pub(crate) fn put(&self, identity: &ServerIdentity, wanted: Wanted) -> oneshot::Receiver<Exchanged> {
         let (reply, receiver) = oneshot::channel();
         self.all().entry(identity.clone()).or_default().push_back(Errand { wanted, reply });
@@ -58,7 +59,8 @@ impl Errands {
     pub(super) fn conclude(&self, identity: &ServerIdentity, evidence: &mut Evidence, answer: &Response<Body>) {
         let exchanged = match evidence {
             Evidence::Tokens(tokens) => {
-                // The assertion is used by another session, and has no use as a lease. So it is never refreshed early.
+                // The assertion is for another session, and is of no use as this session's lease. Without a lifetime it is
+                // never refreshed early.
                 tokens.validity = Validity::new(tokens.validity.anchored(), None);
                 tokens.kind = TokenKind::Bearer;
                 let token = Some(tokens.access.clone()).filter(|token| token.is_well_formed() && is_assertion(answer));
@@ -82,7 +84,7 @@ impl Errands {
     }
 }
 
-/// Whether an answer that names the type of its token names an ID-JAG.
+/// Whether the answer brings an ID-JAG. An answer that does not name the type of its token is believed to.
 fn is_assertion(answer: &Response<Body>) -> bool {
     #[derive(Deserialize)]
     struct Issued<'a> {

@@ -8,9 +8,9 @@ use tokenkeeper_actors::values::record::Grant;
 use tokenkeeper_actors::values::{ServerIdentity, Validity, WallTime};
 
 use super::{BodyFormat, RefreshGrant, Signing, request};
-use crate::http::{DEFAULT_ANSWER_MOST, Departure, Exchange, decode};
+use crate::http::{Departure, Exchange, MAX_DEFAULT_ANSWER, decode};
 
-/// The time-out. The token is good meanwhile, and its callers wait.
+/// The time-out. It is short, because callers wait for a token that is good already.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The answer (section 2.2).
@@ -23,8 +23,9 @@ struct Introspection {
 impl RefreshGrant {
     /// Adds the lifetime to `tokens` that the provider's introspection endpoint names. Nothing changes if it names none.
     ///
-    /// It is asked only if the answer brought no refresh token, because a new one is stored without a further wait, and only at
-    /// the provider whose row the token endpoint is in, so that the client's secret goes to no other server.
+    /// The endpoint is asked only if the answer brought no refresh token, because a new refresh token must be stored without a
+    /// further wait. It is asked only if the provider's row names the grant's own token endpoint, so that the client's secret
+    /// goes to no other server.
     pub(super) async fn look_up_lifetime(&self, identity: &ServerIdentity, grant: &Grant, tokens: &mut Tokens) {
         let Some(endpoints) = self.providers.of(grant.renewal.provider.as_ref()).map(|facts| &facts.endpoints) else {
             return;
@@ -39,7 +40,7 @@ impl RefreshGrant {
         let request = request::build(endpoint, &grant.binding.client, parameters, BodyFormat::Form, signing);
         let Some(request) = request else { return };
         let reach = self.reach_of(&grant.renewal, identity);
-        let (timeout, max_answer, departure) = (TIMEOUT, DEFAULT_ANSWER_MOST, Departure::at_any_time());
+        let (timeout, max_answer, departure) = (TIMEOUT, MAX_DEFAULT_ANSWER, Departure::at_any_time());
         let answer = self.http.send(Exchange { request, timeout, max_answer, departure, reach }).await;
         let Some(answer) = answer.ok().and_then(|answer| decode(answer, max_answer).ok()) else { return };
         let named = serde_json::from_slice::<Introspection>(answer.body().as_bytes());

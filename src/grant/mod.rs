@@ -1,8 +1,8 @@
 //! The refresh grant (RFC 6749 section 6). It sends one request to the token endpoint of the grant and reports the
 //! outcome.
 //!
-//! [`RefreshGrant`] is a [`TokenSource`] over any [`HttpClient`]. It does not judge: [`read_answer`] turns an answer
-//! into neutral [`Evidence`], and the engine's profile decides the consequences for the refresh token.
+//! [`RefreshGrant`] is a [`TokenSource`] over any [`HttpClient`]. It decides nothing. [`read_answer`] turns an answer into
+//! neutral [`Evidence`], and the engine's profile decides the consequences for the refresh token.
 
 mod answer;
 #[cfg(feature = "assertions")]
@@ -28,7 +28,7 @@ use tokenkeeper_actors::values::record::{Binding, Client, Grant, Refresh, Renewa
 use tokenkeeper_actors::values::{Reason, RefreshToken, ServerIdentity, Target};
 
 use crate::http::{
-    Body, DEFAULT_ANSWER_MOST, Departure, Exchange, HttpClient, HttpConnection, HttpError, MaybeSent, Reach, decode,
+    Body, Departure, Exchange, HttpClient, HttpConnection, HttpError, MAX_DEFAULT_ANSWER, MaybeSent, Reach, decode,
 };
 use crate::issuers::providers::Providers;
 use crate::proof::Proofs;
@@ -51,7 +51,7 @@ pub(crate) use time::until as time_until;
 const REVOCATION_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The scope that asks for a refresh token (OpenID Connect Core section 11). A server that wants scopes with each refresh
-/// may leave it out of its answers, and sends no new refresh token if it is not asked for again.
+/// may leave this scope out of its answers. Such a server sends no new refresh token unless the scope is requested again.
 const OFFLINE_ACCESS: &str = "offline_access";
 
 /// Renews tokens with a refresh token, over HTTP.
@@ -78,10 +78,10 @@ const OFFLINE_ACCESS: &str = "offline_access";
 /// ```
 ///
 /// The requests of a grant that is bound to a key carry proofs of possession (RFC 9449), with the feature `dpop`. A bearer
-/// token in the answer to one is not used. Its refresh token is kept.
+/// token in the answer to such a request is not used, but the refresh token of the answer is kept.
 ///
-/// It reports unsupported requests as [`NotSent::Unbuildable`] and sends nothing: a missing secret or key, an endpoint that is
-/// not allowed, and a bound grant without the feature `dpop`.
+/// A request that cannot be made is reported as [`NotSent::Unbuildable`], and nothing is sent. The causes are a missing secret
+/// or key, an endpoint that is not allowed, and a bound grant without the feature `dpop`.
 #[derive(Clone, Debug)]
 pub struct RefreshGrant {
     http: Arc<dyn HttpClient>,
@@ -92,7 +92,7 @@ pub struct RefreshGrant {
     reach: Option<Reach>,
     /// Whether the ID token of an answer is the token of the session.
     reads_id_token: bool,
-    /// The exchanges that present the refresh token, if this source makes some.
+    /// The exchanges that wait for a flight, if this source makes exchanges instead of refreshes.
     errands: Option<Arc<Errands>>,
     proofs: TokenProofs,
 }
@@ -102,7 +102,8 @@ impl RefreshGrant {
     /// would leave too late.
     ///
     /// A grant whose record names a provider is refreshed in the dialect of that provider ([`Providers::builtin`]), and any
-    /// other by the standard. Of several error codes in an answer, the one that its profile knows is reported.
+    /// other by the standard. If an answer has several error codes, the one that the profile of the grant knows is
+    /// reported.
     pub fn new(http: Arc<dyn HttpClient>, clock: Arc<dyn Clock>) -> Self {
         let (proofs, providers) = (TokenProofs::new(&clock), Providers::builtin());
         Self {
@@ -130,8 +131,8 @@ impl RefreshGrant {
         Self { profiles: providers.profiles(), providers, ..self }
     }
 
-    /// Returns the same source for a host that sets the reach of all URLs that servers name, for logins and for what comes
-    /// after them.
+    /// Returns the same source for a host that sets the reach of all URLs that servers name, for logins and for all later
+    /// requests.
     #[must_use]
     pub(crate) fn reach(self, reach: Option<Reach>) -> Self {
         Self { reach, ..self }
@@ -160,7 +161,7 @@ impl RefreshGrant {
         Self { errands: Some(errands), ..self }
     }
 
-    /// The exchange of `token`, or `None` if it cannot be built.
+    /// The exchange request for `token`, or `None` if it cannot be built.
     fn exchange(&self, token: &RefreshToken, grant: &Grant, wanted: &Wanted) -> Option<http::Request<Body>> {
         let Binding { issuer, client, token_endpoint, .. } = &grant.binding;
         let mut parameters = vec![
@@ -183,8 +184,8 @@ impl RefreshGrant {
         }
     }
 
-    /// Whether the session is with the API of a provider that has no row here. Its row may be in a file that this process was not
-    /// given. A request in the wrong form could cost the refresh token.
+    /// Whether the session is with the API of a provider that has no row here. Its row may be in a file that this process was
+    /// not given. No request is made then, because a request in the wrong form could cost the refresh token.
     fn lacks_provider(&self, identity: &ServerIdentity) -> bool {
         matches!(identity.target(), Target::Api { provider } if self.providers.named(provider.as_str()).is_none())
     }
@@ -242,8 +243,8 @@ impl TokenSource for RefreshGrant {
         self.present(identity, request, None).await
     }
 
-    /// Revokes the refresh token (RFC 7009). The server then also ends the access tokens of that grant (section 2.1). An access
-    /// token without a refresh token is revoked itself. Takes at most ten seconds.
+    /// Revokes the refresh token (RFC 7009). The server then also ends the access tokens of that grant (section 2.1). If there
+    /// is no refresh token, the access token is revoked. Takes at most ten seconds.
     async fn revoke(&self, identity: &ServerIdentity, revocation: Revocation) -> Result<(), NotRevoked> {
         let Revocation { binding, renewal, refresh, access } = revocation;
         let (token, hint) = match (&refresh, &access) {
@@ -259,24 +260,24 @@ impl TokenSource for RefreshGrant {
         let exchange = Exchange {
             request: request.ok_or(NotRevoked::Failed)?,
             timeout: REVOCATION_TIMEOUT,
-            max_answer: DEFAULT_ANSWER_MOST,
+            max_answer: MAX_DEFAULT_ANSWER,
             departure: Departure::at_any_time(),
             reach: self.reach_of(&renewal, identity),
         };
         let answer = self.http.send(exchange).await.and_then(|answer| {
-            let decoded = decode(answer, DEFAULT_ANSWER_MOST);
+            let decoded = decode(answer, MAX_DEFAULT_ANSWER);
             decoded.map_err(HttpError::MaybeSent)
         });
         match answer {
             Ok(answer) if answer.status().is_success() => Ok(()),
-            // Section 2.2.1.
+            // The server does not revoke tokens of this type (RFC 7009 section 2.2.1).
             Ok(answer) if is_unsupported(answer.body()) => Err(NotRevoked::NotOffered),
             _ => Err(NotRevoked::Failed),
         }
     }
 }
 
-/// Whether the body says that tokens of this type cannot be revoked.
+/// Whether the body has the error code for a type of token that cannot be revoked.
 fn is_unsupported(body: &Body) -> bool {
     #[derive(serde::Deserialize)]
     struct Refusal<'a> {
@@ -317,7 +318,8 @@ impl RefreshGrant {
         let errands = self.errands.as_ref().and_then(|errands| Some((errands, errands.next(identity)?)));
         let request = match &errands {
             Some((_, wanted)) => self.exchange(&token, &grant, wanted),
-            // The flight before has made the exchange that this one was ordered for. A refresh would spend the token for nothing.
+            // No exchange waits any more, because an earlier flight has made the one for which this flight began. A refresh
+            // would spend the token for nothing.
             None if self.errands.is_some() => return Evidence::Unavailable(Trouble::new(Reason::Aborted)),
             None => self.refresh(&token, &grant),
         };
@@ -328,7 +330,7 @@ impl RefreshGrant {
         }
         let departure = Departure::by(Arc::clone(&self.clock), not_after);
         let asked = self.clock.now();
-        let max_answer = DEFAULT_ANSWER_MOST;
+        let max_answer = MAX_DEFAULT_ANSWER;
         let exchange =
             Exchange { request, timeout, max_answer, departure, reach: self.reach_of(&grant.renewal, identity) };
         let answer = match connection {
@@ -352,7 +354,7 @@ impl RefreshGrant {
                 if let (false, None, Evidence::Tokens(tokens)) = (self.reads_id_token, &self.errands, &mut evidence) {
                     self.look_up_lifetime(identity, &grant, tokens).await;
                 }
-                // The request is made again after a challenge with a nonce, and its exchange waits for that.
+                // If the server demands a nonce, the request is made again, so its exchange keeps waiting.
                 if let Some((errands, _)) = errands.filter(|_| !proving::wants_nonce(&evidence)) {
                     errands.conclude(identity, &mut evidence, &answer);
                 }
@@ -367,8 +369,8 @@ impl RefreshGrant {
 
 /// Clears an error code that contains one of our own secrets, or is a part of one, because evidence may be logged.
 ///
-/// A code that the engine judges by stays. It is one of a known list, so it reveals nothing. Without it a dead token
-/// would be presented again.
+/// A code that the profile knows stays. It is one of a known list, so it reveals nothing. Without it a dead token would be
+/// presented again.
 fn discreet(evidence: Evidence, profile: &Profile, token: &RefreshToken, client: &Client) -> Evidence {
     let secrets = [Some(token.expose()), client.secret.as_ref().map(|secret| secret.expose())];
     let tells =

@@ -12,12 +12,12 @@ use super::answer;
 use crate::http::Body;
 use crate::proof::{HtTarget, PROOF, Proofs, Role, WANTS_NONCE};
 
-/// Proves the requests of a source. Without randomness it proves none.
+/// Proves the requests of a source. `None` if the system has no randomness, and then no request can be proven.
 #[derive(Clone, Debug)]
 pub(crate) struct TokenProofs(Option<Proofs>);
 
 impl TokenProofs {
-    /// With nonces of its own.
+    /// Proofs with nonces that no other source shares.
     pub(super) fn new(clock: &Arc<dyn Clock>) -> Self {
         Self(Entropy::new().ok().map(|entropy| Proofs::new(Arc::clone(clock), entropy)))
     }
@@ -35,7 +35,7 @@ impl TokenProofs {
         self.0.as_ref().is_some_and(|proofs| proofs.key(key).is_some())
     }
 
-    /// Learns nonce and time from the answer to a request with a proof.
+    /// Notes the nonce and the server's time from the answer to a request with a proof.
     pub(crate) fn learn(&self, endpoint: &str, key: Option<&DpopKey>, headers: &HeaderMap) {
         if let (Some(proofs), Some(_), Some(target)) = (&self.0, key, HtTarget::of(endpoint)) {
             proofs.heard_nonce(Role::Authorization, &target, headers);
@@ -44,7 +44,7 @@ impl TokenProofs {
     }
 }
 
-/// With the nonces of a runtime.
+/// Proofs with the nonces of a runtime.
 impl From<Proofs> for TokenProofs {
     fn from(proofs: Proofs) -> Self {
         Self(Some(proofs))

@@ -119,7 +119,7 @@ fn basic(id: &str, secret: &ClientSecret) -> Option<HeaderValue> {
 }
 
 fn form(parameters: &[(&str, &str)]) -> Body {
-    // Reserves room for the whole body. A growing buffer leaves copies behind, even though they are wiped.
+    // Reserves room for the whole body, because a growing buffer would copy the secrets.
     let mut body = Body::with_capacity(parameters.iter().map(|(name, value)| 3 * (name.len() + value.len()) + 2).sum());
     for (index, (name, value)) in parameters.iter().enumerate() {
         if index > 0 {

@@ -139,7 +139,7 @@ async fn a_public_client_names_itself_in_the_form() {
 async fn a_secret_goes_either_into_the_header_or_into_the_form() {
     let (basic, _) = asked(source(Ok((200, TOKENS))), confidential(ClientAuth::Basic)).await;
     let value = &basic.request.headers()[header::AUTHORIZATION];
-    // host+1:p%26ss%3Aw%2Brd%2F%C3%A9
+    // The decoded value is `host+1:p%26ss%3Aw%2Brd%2F%C3%A9`.
     assert_eq!(value.to_str().unwrap(), "Basic aG9zdCsxOnAlMjZzcyUzQXclMkJyZCUyRiVDMyVBOQ==");
     assert!(value.is_sensitive());
     assert!(!body(&basic).contains("client_"), "{}", body(&basic));
@@ -149,7 +149,7 @@ async fn a_secret_goes_either_into_the_header_or_into_the_form() {
     assert!(body(&post).ends_with("&client_id=host+1&client_secret=p%26ss%3Aw%2Brd%2F%C3%A9"), "{}", body(&post));
 
     let (none, _) = asked(source(Ok((200, TOKENS))), confidential(ClientAuth::None)).await;
-    assert!(body(&none).ends_with("&client_id=host+1"), "a public client's secret stays at home");
+    assert!(body(&none).ends_with("&client_id=host+1"), "a public client sends no secret");
     assert!(!format!("{basic:?}{post:?}").contains("aG9z"));
 }
 
@@ -288,7 +288,7 @@ async fn a_lifetime_counts_from_the_start_of_the_request() {
     let (evidence, answered) = reported_after_20_s(StatusCode::OK).await;
     let Evidence::Tokens(tokens) = evidence else { panic!("{evidence:?}") };
     assert_eq!(tokens.validity.anchored(), Still.now());
-    // Either clock alone says the same.
+    // The lifetime counts on even if only one of the two clocks has advanced.
     for now in
         [answered, Moment { wall: Still.now().wall, ..answered }, Moment { elapsed: Still.now().elapsed, ..answered }]
     {
@@ -340,7 +340,7 @@ async fn a_compressed_answer_is_read() {
     let evidence = report(StatusCode::BAD_REQUEST, r#"{"error":"invalid_grant"}"#.to_owned()).await;
     let Evidence::Refused(refused) = evidence else { panic!("{evidence:?}") };
     assert_eq!((refused.status, refused.error.as_deref()), (400, Some("invalid_grant")));
-    let evidence = report(StatusCode::OK, " ".repeat(DEFAULT_ANSWER_MOST + 1)).await;
+    let evidence = report(StatusCode::OK, " ".repeat(MAX_DEFAULT_ANSWER + 1)).await;
     assert!(matches!(evidence, Evidence::Lost(Lost::Broken)), "{evidence:?}");
 }
 
@@ -360,9 +360,9 @@ async fn a_word_that_repeats_a_secret_is_not_repeated() {
     assert_eq!(word(r#"{"error":"invalid_grant"}"#).await.as_deref(), Some("invalid_grant"));
 }
 
-/// A word that is part of a secret by chance is judged all the same. Otherwise a dead token is presented again.
+/// A word that is part of a secret by chance is reported all the same. Otherwise a dead token is presented again.
 #[tokio::test]
-async fn a_word_that_is_judged_is_reported_whatever_the_secrets_are() {
+async fn a_word_that_the_profile_knows_is_reported_whatever_the_secrets_are() {
     for secret in ["", "i", "invalid", "invalid_grant", "a-secret-with-invalid_grant-in-it"] {
         for (answer, due) in [
             (r#"{"error":"invalid_grant"}"#, "invalid_grant"),

@@ -5,7 +5,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use tokenkeeper_actors::values::WallTime;
 
 /// The longest text that is read.
-const TEXT_MOST: usize = 400;
+const MAX_TEXT: usize = 400;
 
 /// The smallest number that is a time since 1970 in seconds. A span of so many seconds is 31 years.
 const EPOCH_SECONDS: f64 = 1e9;
@@ -67,7 +67,7 @@ pub(crate) fn until(text: &str, now: WallTime) -> Option<Duration> {
 pub(super) fn number(text: &str) -> Option<f64> {
     let text = text.trim();
     let numeric = |byte: u8| byte.is_ascii_digit() || matches!(byte, b'+' | b'-' | b'.' | b'e' | b'E');
-    if text.len() > TEXT_MOST || !text.bytes().all(numeric) {
+    if text.len() > MAX_TEXT || !text.bytes().all(numeric) {
         return None;
     }
     text.parse().ok()
@@ -76,7 +76,7 @@ pub(super) fn number(text: &str) -> Option<f64> {
 /// Numbers with units, for example `120s`, `1m30s`, `1.5 h` and `250ms`.
 pub(super) fn span(text: &str) -> Option<Duration> {
     let mut rest = text.trim();
-    if rest.is_empty() || rest.len() > TEXT_MOST {
+    if rest.is_empty() || rest.len() > MAX_TEXT {
         return None;
     }
     let mut seconds = 0.0;
@@ -97,7 +97,7 @@ fn iso_span(text: &str) -> Option<Duration> {
     const DATE: [(char, f64); 4] = [('Y', 31_536_000.0), ('M', 2_592_000.0), ('W', 604_800.0), ('D', 86_400.0)];
     const CLOCK: [(char, f64); 3] = [('H', 3_600.0), ('M', 60.0), ('S', 1.0)];
     let text = text.trim();
-    if text.len() > TEXT_MOST {
+    if text.len() > MAX_TEXT {
         return None;
     }
     let text = text.to_ascii_uppercase();
@@ -140,7 +140,7 @@ fn seconds_of(unit: &str) -> Option<f64> {
 /// ISO 8601's extended format. A date of ISO 8601 without a zone is taken as UTC.
 pub(super) fn date(text: &str) -> Option<WallTime> {
     let text = text.trim();
-    if text.len() > TEXT_MOST {
+    if text.len() > MAX_TEXT {
         return None;
     }
     http_date(text).or_else(|| iso_date(text))
@@ -328,8 +328,8 @@ mod tests {
                 date(&of_length(length, "2026-01-01T00:00:00.", "Z")).is_some(),
             ]
         };
-        assert_eq!(is_read(TEXT_MOST), [true; 4]);
-        assert_eq!(is_read(TEXT_MOST + 1), [false; 4]);
+        assert_eq!(is_read(MAX_TEXT), [true; 4]);
+        assert_eq!(is_read(MAX_TEXT + 1), [false; 4]);
     }
 
     #[test]

@@ -97,7 +97,7 @@ pub(super) fn issued(
 }
 
 /// Whether the answer refuses the token that was exchanged, and not the client.
-pub(super) fn is_grant(profile: &Profile, answer: &Response<Body>) -> bool {
+pub(super) fn refuses_grant(profile: &Profile, answer: &Response<Body>) -> bool {
     match answer_for(profile, answer, Moment::default(), Moment::default().wall) {
         Evidence::Refused(refused) => refused.error.is_some_and(|word| profile.dead_words.contains(&word)),
         _ => false,

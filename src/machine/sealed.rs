@@ -88,7 +88,7 @@ impl MachineGrant {
             source: self.source(),
             spending: Spending::Repeatable,
             server_named: self.server.is_none(),
-            settings: Some(seal(self)),
+            settings: Some(stored_form(self)),
             ..RenewalPlan::default()
         }
     }
@@ -101,7 +101,7 @@ impl MachineGrant {
 }
 
 /// The stored form of `grant`.
-fn seal(grant: &MachineGrant) -> SourceSettings {
+fn stored_form(grant: &MachineGrant) -> SourceSettings {
     let sealed = Sealed {
         version: VERSION,
         kind: SealedKind::of(&grant.kind),
@@ -118,7 +118,7 @@ fn seal(grant: &MachineGrant) -> SourceSettings {
         parameters: grant.parameters.iter().map(|(name, value)| (name.clone(), hidden(value))).collect(),
         dpop: grant.binds,
     };
-    // A struct of strings and numbers has a JSON form.
+    // The struct has only texts, numbers and truth values, so the conversion does not fail.
     SourceSettings::new(serde_json::to_string(&sealed).unwrap_or_default())
 }
 

@@ -15,7 +15,7 @@ use tokenkeeper_actors::system::Entropy;
 use tokenkeeper_actors::values::issuer::{ClientRegistration, IssuerKey};
 use tokenkeeper_actors::values::{Revision, ServerIdentity, StoreFault, WallTime};
 
-use super::choice::{Job, Usability, judge};
+use super::choice::{Job, Usability, usability};
 use super::client::Registered;
 use super::entry::{Amendment, Claimed, Entries, Stored};
 use super::error::RegistrationError;
@@ -140,7 +140,7 @@ impl Agreement {
     /// Asks the server for a suspect registration. Returns it if the server still knows it and it can be used.
     async fn suspect_that_is_known(&self, known: &Stored, job: &Job) -> Option<ClientRegistration> {
         let registration = known.registration.as_ref()?;
-        if judge(registration, job, self.now()) != Usability::Suspect {
+        if usability(registration, job, self.now()) != Usability::Suspect {
             return None;
         }
         let management = registration.management.as_ref()?;
@@ -254,7 +254,7 @@ impl Agreement {
 }
 
 fn is_usable(registration: &ClientRegistration, job: &Job, now: WallTime) -> bool {
-    judge(registration, job, now) == Usability::Usable
+    usability(registration, job, now) == Usability::Usable
 }
 
 /// The client of a registration that was found usable, or was just made.

@@ -10,7 +10,7 @@ use tokenkeeper_actors::values::{ServerIdentity, WallTime};
 
 use super::answer::shown;
 use super::client::{Registered, Wanted};
-use super::clients::{Clients, MetadataDocument, OUR_METHODS, PreRegistered, Sharing, method_word};
+use super::clients::{Clients, MetadataDocument, OUR_METHODS, PreRegistered, Sharing, method_name};
 use super::draft::{Draft, method};
 use super::error::RegistrationError;
 use super::redirect::{self, Ports, Purpose};
@@ -122,8 +122,8 @@ fn described(document: &MetadataDocument, wanted: &Wanted<'_>) -> Result<Registe
     let origin = RegistrationOrigin::MetadataDocument;
     // A document holds no shared secret, so `none` is the only method that this version can use with it. A server that accepts
     // documents and lists no methods accepts clients without a secret.
-    let is_ours = document.auth_methods.iter().any(|word| word == method_word(ClientAuth::None));
-    let is_theirs = |listed: &Vec<String>| listed.iter().any(|word| word == method_word(ClientAuth::None));
+    let is_ours = document.auth_methods.iter().any(|word| word == method_name(ClientAuth::None));
+    let is_theirs = |listed: &Vec<String>| listed.iter().any(|word| word == method_name(ClientAuth::None));
     if !is_ours || !wanted.server.auth_methods.as_ref().is_none_or(is_theirs) {
         return Err(no_shared_method(origin, wanted.server));
     }
@@ -167,8 +167,8 @@ pub(super) enum Usability {
     Unusable,
 }
 
-/// Judges a stored registration.
-pub(super) fn judge(registration: &ClientRegistration, job: &Job, now: WallTime) -> Usability {
+/// Decides whether a stored registration can be used for `job` at `now`.
+pub(super) fn usability(registration: &ClientRegistration, job: &Job, now: WallTime) -> Usability {
     let client = &registration.client;
     let ends_soon = client.secret_expires_at.is_some_and(|end| end <= now.after(SECRET_MARGIN));
     let can_authenticate =

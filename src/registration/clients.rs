@@ -194,7 +194,7 @@ impl MetadataDocument {
         let url = url.into();
         check(&url)?;
         let redirect_uris = redirect_uris.into_iter().map(Into::into).collect();
-        Ok(Self { url, redirect_uris, auth_methods: vec![method_word(ClientAuth::None).to_owned()] })
+        Ok(Self { url, redirect_uris, auth_methods: vec![method_name(ClientAuth::None).to_owned()] })
     }
 
     /// The same document, which lists these authentication methods (`token_endpoint_auth_method`). Default: `none`, which is
@@ -242,8 +242,8 @@ fn check(url: &str) -> Result<(), DocumentUrlError> {
 /// among them, because such a client has no key to sign with.
 pub(super) const OUR_METHODS: [ClientAuth; 3] = [ClientAuth::None, ClientAuth::Basic, ClientAuth::Post];
 
-/// The word of RFC 7591 section 2 for a method.
-pub(super) const fn method_word(method: ClientAuth) -> &'static str {
+/// The registered name of an authentication method (RFC 7591 section 2).
+pub(super) const fn method_name(method: ClientAuth) -> &'static str {
     match method {
         ClientAuth::None => "none",
         ClientAuth::Basic => "client_secret_basic",

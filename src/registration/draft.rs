@@ -6,7 +6,7 @@ use tokenkeeper_actors::values::issuer::ApplicationType;
 use tokenkeeper_actors::values::record::ClientAuth;
 
 use super::answer::Refusal;
-use super::clients::{DynamicClient, OUR_METHODS, method_word};
+use super::clients::{DynamicClient, OUR_METHODS, method_name};
 use super::redirect::{Purpose, other_form};
 
 /// The maximum number of registration requests in one login, refused ones included.
@@ -60,7 +60,7 @@ impl Draft {
     /// The body of the request, or `None` if it cannot be built.
     pub(super) fn body(&self) -> Option<Vec<u8>> {
         let redirect_uris: Vec<&str> = self.redirect.iter().map(String::as_str).collect();
-        serde_json::to_vec(&self.metadata(&redirect_uris, method_word(self.auth))).ok()
+        serde_json::to_vec(&self.metadata(&redirect_uris, method_name(self.auth))).ok()
     }
 
     /// A digest of the settings and the purpose. It leaves out the redirect address, which is compared separately, and the
@@ -124,7 +124,7 @@ impl Draft {
 /// `client_secret_basic` (RFC 8414 section 2).
 pub(super) fn method(listed: Option<&[String]>) -> Option<ClientAuth> {
     let Some(listed) = listed else { return Some(ClientAuth::Basic) };
-    OUR_METHODS.into_iter().find(|method| listed.iter().any(|word| word == method_word(*method)))
+    OUR_METHODS.into_iter().find(|method| listed.iter().any(|word| word == method_name(*method)))
 }
 
 #[derive(Serialize)]

@@ -10,8 +10,8 @@ use zeroize::Zeroizing;
 use super::json;
 use crate::grant::time;
 
-/// The maximum length of claims that are parsed, encoded.
-const CLAIMS_MOST: usize = 16 * 1024;
+/// The maximum length of the encoded claims that are parsed, in bytes.
+const MAX_CLAIMS: usize = 16 * 1024;
 
 /// The smallest number that counts as milliseconds since 1970.
 const MILLIS: f64 = 1e11;
@@ -21,8 +21,8 @@ const MILLIS: f64 = 1e11;
 pub(super) struct JwtLifetimes {
     /// From `iat` to `exp`. Both are times of the server's clock, so an error of that clock does not matter.
     pub(super) whole: Option<Duration>,
-    /// From now to `exp`, and at most `whole`. It is `whole` if `exp` has passed, because one of the two clocks is then
-    /// wrong.
+    /// From now to `exp`, and at most `whole`. If `exp` has passed already, it is `whole`. No server issues an expired
+    /// token, so one of the two clocks is wrong.
     pub(super) left: Option<Duration>,
 }
 
@@ -40,7 +40,7 @@ fn times(token: &str) -> Option<(Duration, Option<Duration>)> {
     let (Some(_), Some(claims), Some(_), None) = (parts.next(), parts.next(), parts.next(), parts.next()) else {
         return None;
     };
-    if claims.len() > CLAIMS_MOST {
+    if claims.len() > MAX_CLAIMS {
         return None;
     }
     let claims = Zeroizing::new(URL_SAFE_NO_PAD.decode(claims.trim_end_matches('=')).ok()?);

@@ -13,21 +13,21 @@ use super::names::{Name, Spelling};
 use super::words::{Place, Words};
 use crate::grant::retry_after;
 
-/// The token types that are understood, without regard to case (RFC 6749 section 5.1). `bot` and `user` are Slack's words for
+/// The token types that are understood, without regard to case (RFC 6749 section 5.1). `bot` and `user` are Slack's names for
 /// bearer tokens.
 const TOKEN_TYPES: [&str; 4] = ["Bearer", "DPoP", "bot", "user"];
 
 /// The maximum number of scopes. A longer list is treated as absent.
-const SCOPES_MOST: usize = 1_000;
+const MAX_SCOPES: usize = 1_000;
 
 /// The maximum total length of all scopes, in bytes.
-const SCOPES_BYTES_MOST: usize = 64 * 1024;
+const MAX_SCOPE_BYTES: usize = 64 * 1024;
 
-/// How many objects and arrays deep an answer is read.
-const DEPTH_MOST: usize = 4;
+/// The maximum depth of nested objects and arrays that are read.
+const MAX_DEPTH: usize = 4;
 
 /// The maximum number of elements of an array that are read.
-const ELEMENTS_MOST: usize = 8;
+const MAX_ELEMENTS: usize = 8;
 
 /// The known members of one object of an answer. Unreadable members are absent.
 #[derive(Debug, Default)]
@@ -90,7 +90,8 @@ impl Members {
             Some(b'[') => members.read_array(Name::Errors, text, 0),
             _ => json::read_text(text, |text| members.words.add(Place::Text, text)),
         };
-        // The standard's members may have been in the missing part.
+        // If the object is truncated, members with the standard's names may be in the missing part, and would take
+        // precedence.
         if !members.whole && members.standard != (true, true) {
             (members.access, members.refresh) = (None, None);
         }
@@ -107,7 +108,7 @@ impl Members {
         let mut members = Self { whole: true, ..Self::default() };
         for (name, value) in form_urlencoded::parse(body) {
             if let Some((name, spelling)) = Name::of(&name) {
-                members.take(name, spelling, Value::Text(value), DEPTH_MOST);
+                members.take(name, spelling, Value::Text(value), MAX_DEPTH);
             }
         }
         if let Ok(text) = std::str::from_utf8(body)
@@ -131,7 +132,7 @@ impl Members {
     }
 
     fn read_array(&mut self, name: Name, json: &str, depth: usize) -> bool {
-        json::read_array(json, ELEMENTS_MOST, |value| match &value {
+        json::read_array(json, MAX_ELEMENTS, |value| match &value {
             Value::Text(text) if name.holds_errors() => self.words.add(Place::Text, text),
             value => self.search(name, value, depth),
         })
@@ -145,7 +146,7 @@ impl Members {
             Value::Text(text) if name.holds_errors() && text.trim_start().starts_with('{') => text.as_ref(),
             Value::Text(_) => return,
         };
-        if depth >= DEPTH_MOST {
+        if depth >= MAX_DEPTH {
             return;
         }
         let json = json.trim_start();
@@ -154,12 +155,12 @@ impl Members {
         } else if json.starts_with('{') {
             let mut object = Self { is_error: name.holds_errors(), ..Self::default() };
             object.whole = object.read(json, depth + 1);
-            self.adopt(name, object);
+            self.absorb(name, object);
         }
     }
 
     /// Keeps the tokens and the error codes of an object in this one.
-    fn adopt(&mut self, name: Name, mut object: Self) {
+    fn absorb(&mut self, name: Name, mut object: Self) {
         if name.holds_errors() || name == Name::Envelope {
             self.words.append(std::mem::take(&mut object.words));
             self.retry_after = self.retry_after.or(object.retry_after);
@@ -177,8 +178,8 @@ impl Members {
         }
     }
 
-    /// Returns these members with the tokens of Slack's `authed_user`, or of the only object inside that has an access
-    /// token. Members that this object lacks are taken from these.
+    /// Returns the tokens of Slack's `authed_user`, or of the only object inside that has an access token. Members that the
+    /// object inside lacks are taken from the outer object.
     ///
     /// Returns these members unchanged if they have an access token, or if the answer is truncated. In a truncated
     /// answer, the access token that belongs to the refresh token may have been in the missing part. In an error, an
@@ -298,14 +299,14 @@ fn scopes(value: &Value<'_>) -> Option<Scopes> {
     match value {
         Value::Text(text) => named.extend(split_scopes(text).map(str::to_owned)),
         Value::Json(json) => {
-            let whole = json::read_array(json, SCOPES_MOST + 1, |item| {
+            let whole = json::read_array(json, MAX_SCOPES + 1, |item| {
                 let item = item.text();
                 named.extend(item.iter().flat_map(|item| item.split_ascii_whitespace()).map(str::to_owned));
             });
             named.truncate(if whole { named.len() } else { 0 });
         }
     }
-    let small = named.len() <= SCOPES_MOST && named.iter().map(String::len).sum::<usize>() <= SCOPES_BYTES_MOST;
+    let small = named.len() <= MAX_SCOPES && named.iter().map(String::len).sum::<usize>() <= MAX_SCOPE_BYTES;
     (!named.is_empty() && small).then(|| Scopes::new(named))
 }
 

@@ -19,7 +19,7 @@ use super::retry_after;
 use crate::http::Body;
 use crate::issuers::providers::default_profile;
 
-/// The empty access token that stands for a missing one is anchored this long before the request.
+/// How long before the request the lifetime of the empty access token begins, which stands for a missing one.
 const LONG_AGO: Duration = Duration::from_secs(60);
 
 /// Reads the complete answer of a token endpoint (RFC 6749 sections 5.1 and 5.2), in any of the formats below.
@@ -105,7 +105,7 @@ pub(crate) fn read_for(profile: &Profile, answer: &Response<Body>, asked: Moment
 }
 
 /// Whether the answer names a token type that is not understood, in any of the formats. A token of such a type must not be
-/// used (RFC 6749 section 7.1). A refresh is lenient, because the token before had a type that was understood.
+/// used (RFC 6749 section 7.1). A refresh ignores this, because the type of the token before was understood.
 pub(crate) fn is_of_unknown_type(answer: &Response<Body>) -> bool {
     Members::of(answer.body().as_bytes()).unwrap().is_of_unknown_type
 }
@@ -119,7 +119,8 @@ pub(crate) fn jwt_lifetime(token: &str, now: WallTime) -> Option<Duration> {
 fn tokens(members: &mut Members, asked: Moment, now: WallTime) -> Option<Tokens> {
     let refresh = members.refresh.take();
     let (access, validity) = match members.access.take() {
-        // If the answer was truncated before the refresh token, the old one would be taken for the current one.
+        // A truncated answer without a refresh token brings no tokens. The new refresh token may be in the missing part,
+        // and the old one would be taken for the current one.
         Some(access) if members.whole || refresh.is_some() => {
             let lifetime = members.lifetimes.lifetime(access.expose(), now);
             (access, Validity::new(asked, lifetime))

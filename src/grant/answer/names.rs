@@ -3,7 +3,7 @@
 use super::lifetime::Member;
 
 /// The longest known name, without its separators.
-const NAME_MOST: usize = 24;
+const MAX_NAME: usize = 24;
 
 /// A known name, or the kind of an unknown one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,7 +51,7 @@ impl Name {
     /// The known name that `name` is a spelling of. `expiresIn`, `ExpiresIn` and `expires-in` are spellings of
     /// `expires_in`.
     pub(super) fn of(name: &str) -> Option<(Self, Spelling)> {
-        let mut letters = [0_u8; NAME_MOST];
+        let mut letters = [0_u8; MAX_NAME];
         let mut length = 0;
         for byte in name.bytes().filter(|byte| !matches!(byte, b'_' | b'-' | b'@')) {
             *letters.get_mut(length)? = byte.to_ascii_lowercase();

@@ -12,13 +12,13 @@ use tokenkeeper_actors::law::profile::Profile;
 use zeroize::Zeroizing;
 
 /// The maximum length of an error code that is reported.
-const WORD_MOST: usize = 64;
+const MAX_WORD: usize = 64;
 
 /// The maximum length of a text that is compared with the known codes. The rest of a longer text is ignored.
-const TEXT_MOST: usize = 256;
+const MAX_TEXT: usize = 256;
 
 /// The maximum number of candidates of one answer.
-const CANDIDATES_MOST: usize = 32;
+const MAX_CANDIDATES: usize = 32;
 
 /// Codes of a fault inside the server. A text beside one of them does not count as a statement about the token.
 const FAULTS: [&str; 4] = ["server_error", "temporarily_unavailable", "internal_server_error", "internal_error"];
@@ -56,15 +56,15 @@ impl Words {
     /// Adds a candidate.
     pub(super) fn add(&mut self, place: Place, text: &str) {
         let text = text.trim();
-        if self.0.len() < CANDIDATES_MOST && !text.is_empty() {
-            let end = (0..=TEXT_MOST.min(text.len())).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
+        if self.0.len() < MAX_CANDIDATES && !text.is_empty() {
+            let end = (0..=MAX_TEXT.min(text.len())).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
             self.0.push(Candidate { place, text: Zeroizing::new(text[..end].to_owned()) });
         }
     }
 
     /// Adds the candidates of `other`.
     pub(super) fn append(&mut self, other: Words) {
-        let room = CANDIDATES_MOST - self.0.len();
+        let room = MAX_CANDIDATES - self.0.len();
         self.0.extend(other.0.into_iter().take(room));
     }
 
@@ -117,7 +117,7 @@ fn has_meaning(profile: &Profile, word: &String) -> bool {
 /// Whether `text` looks like a code from a fixed vocabulary. Free text might name people or tokens.
 fn is_word(text: &str) -> bool {
     let sane = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.');
-    !text.is_empty() && text.len() <= WORD_MOST && text.bytes().all(sane)
+    !text.is_empty() && text.len() <= MAX_WORD && text.bytes().all(sane)
 }
 
 #[cfg(test)]

@@ -141,7 +141,11 @@ fn a_rate_limit_names_its_reset() {
         assert_eq!(told(503, &headers, None), due, "{headers:?}");
         assert_eq!(told(400, &headers, None), None, "{headers:?}");
     }
-    assert_eq!(told(429, &[("ratelimit-reset", "50"), ("retry-after", "2")], None), Some(2.0), "the exact word");
+    assert_eq!(
+        told(429, &[("ratelimit-reset", "50"), ("retry-after", "2")], None),
+        Some(2.0),
+        "`Retry-After` is preferred to a limit"
+    );
 }
 
 #[test]

@@ -7,7 +7,7 @@ use tokenkeeper_actors::values::WallTime;
 use crate::grant::time::{self, Time};
 
 /// The maximum number of elements of one header that are read.
-const ELEMENTS_MOST: usize = 64;
+const MAX_ELEMENTS: usize = 64;
 
 /// The longest delay of one header.
 pub(super) fn of_header(value: &str, now: WallTime) -> Option<Duration> {
@@ -15,7 +15,7 @@ pub(super) fn of_header(value: &str, now: WallTime) -> Option<Duration> {
     if whole.is_some() || !value.contains(',') {
         return whole;
     }
-    let elements: Vec<&str> = value.split(',').take(ELEMENTS_MOST).collect();
+    let elements: Vec<&str> = value.split(',').take(MAX_ELEMENTS).collect();
     let alone = elements.iter().filter_map(|element| of_element(element, now));
     // An HTTP date contains a comma, after the weekday.
     let pairs = elements.windows(2).filter_map(|pair| of_element(&pair.join(","), now));

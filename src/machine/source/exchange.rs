@@ -117,7 +117,7 @@ impl MachineSource {
         match failed {
             // The identity provider no longer accepts the ID token. The next attempt gets a new one.
             Evidence::Unavailable(Trouble { reason: Reason::CredentialRejected, .. })
-                if judge::is_grant(&profile, &answer) =>
+                if judge::refuses_grant(&profile, &answer) =>
             {
                 self.others.refused(idp, &drawn.lease).await.map_err(Evidence::Unavailable)?;
                 Err(unavailable(Reason::Aborted))

@@ -98,11 +98,11 @@ fn a_jwt_says_when_it_expires_where_the_server_does_not() {
     assert_eq!(hinted(&jwt(&longest)), Some(900));
 
     let told = tokens(format!(r#"{{"access_token":"{}","expires_in":60}}"#, jwt(&format!(r#"{{"exp":{exp}}}"#))));
-    assert_eq!(lifetime(&told), Some(60), "the server's word is better");
+    assert_eq!(lifetime(&told), Some(60), "`expires_in` is preferred");
     let zero = tokens(format!(r#"{{"access_token":"{}","expires_in":0}}"#, jwt(&format!(r#"{{"exp":{exp}}}"#))));
-    assert_eq!(lifetime(&zero), None, "the server's word, whatever it means");
+    assert_eq!(lifetime(&zero), None, "zero means unknown, and the JWT is not read");
     let garbage = tokens(format!(r#"{{"access_token":"{}","expires_in":"?"}}"#, jwt(&format!(r#"{{"exp":{exp}}}"#))));
-    assert_eq!(lifetime(&garbage), Some(900), "no word at all");
+    assert_eq!(lifetime(&garbage), Some(900), "an unreadable `expires_in` counts as none");
 }
 
 #[test]

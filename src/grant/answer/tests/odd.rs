@@ -113,7 +113,7 @@ fn scopes_in_every_form() {
     assert_eq!(granted(&format!("{longest:?}")), Some(longest));
     assert_eq!(granted(&format!("{:?}", "a ".repeat(1_000))), Some(vec!["a"; 1_000].join("|")));
     assert_eq!(granted(&format!("{:?}", vec!["a"; 1_000])), Some(vec!["a"; 1_000].join("|")));
-    assert_eq!(granted(&format!("{:?}", "a ".repeat(1_001))), None, "nobody grants that many");
+    assert_eq!(granted(&format!("{:?}", "a ".repeat(1_001))), None, "a longer list is treated as absent");
     assert_eq!(granted(&format!("{:?}", "a".repeat(65_537))), None);
     assert_eq!(granted(&format!("{:?}", vec!["a"; 1_001])), None);
 }
@@ -132,14 +132,14 @@ fn an_answer_is_what_its_first_character_says_whatever_its_type() {
 }
 
 #[test]
-fn what_follows_the_object_is_nobodys_business() {
+fn text_after_the_object_is_ignored() {
     for tail in ["\n", "<!-- 3 ms -->", "{\"access_token\":\"other\"}", "\0\0\0", ")]}'"] {
         both(format!("{{{BOTH}}}{tail}"));
     }
 }
 
 #[test]
-fn of_a_member_that_comes_twice_the_last_that_can_be_read_counts() {
+fn the_last_readable_of_repeated_members_counts() {
     both(r#"{"access_token":"old","access_token":"at","refresh_token":"old","refresh_token":"rt"}"#);
     both(r#"{"access_token":"at","access_token":null,"refresh_token":"rt","refresh_token":""}"#);
     both(r#"{"access_token":"at","access_token":"a\nb","refresh_token":"rt","refresh_token":[]}"#);

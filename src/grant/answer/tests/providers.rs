@@ -75,7 +75,11 @@ fn slack_says_ok_false_and_nests_the_users_token_on_exchange() {
     let both = tokens(
         r#"{"ok":true,"access_token":"xoxb-1","authed_user":{"id":"U1","access_token":"xoxp","refresh_token":"xoxe-u"}}"#,
     );
-    assert_eq!((both.access.expose(), refresh(&both)), ("xoxb-1", None), "the other's refresh token is the other's");
+    assert_eq!(
+        (both.access.expose(), refresh(&both)),
+        ("xoxb-1", None),
+        "the refresh token belongs to the user's token"
+    );
 
     let dead = r#"{"ok":false,"error":"invalid_refresh_token"}"#;
     assert_eq!(word(200, dead), said(200, "invalid_refresh_token"));

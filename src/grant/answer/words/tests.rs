@@ -192,7 +192,7 @@ fn candidates_are_bounded_and_shown_nowhere() {
     let mut other = Words::default();
     other.add(Place::Error, "hush");
     words.append(other);
-    assert!(words.0.len() == CANDIDATES_MOST && words.0.iter().all(|candidate| candidate.text.len() <= TEXT_MOST));
+    assert!(words.0.len() == MAX_CANDIDATES && words.0.iter().all(|candidate| candidate.text.len() <= MAX_TEXT));
     assert!(!format!("{words:?}").contains("ä"));
 }
 
