@@ -8,7 +8,7 @@ use tokenkeeper_actors::values::record::Grant;
 use tokenkeeper_actors::values::{ServerIdentity, Validity, WallTime};
 
 use super::{BodyFormat, RefreshGrant, Signing, request};
-use crate::http::{Departure, Exchange, MAX_DEFAULT_ANSWER, decode};
+use crate::http::{DEFAULT_ANSWER_MOST, Departure, Exchange, decode};
 
 /// The time-out. It is short, because callers wait for a token that is good already.
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -40,7 +40,7 @@ impl RefreshGrant {
         let request = request::build(endpoint, &grant.binding.client, parameters, BodyFormat::Form, signing);
         let Some(request) = request else { return };
         let reach = self.reach_of(&grant.renewal, identity);
-        let (timeout, max_answer, departure) = (TIMEOUT, MAX_DEFAULT_ANSWER, Departure::at_any_time());
+        let (timeout, max_answer, departure) = (TIMEOUT, DEFAULT_ANSWER_MOST, Departure::at_any_time());
         let answer = self.http.send(Exchange { request, timeout, max_answer, departure, reach }).await;
         let Some(answer) = answer.ok().and_then(|answer| decode(answer, max_answer).ok()) else { return };
         let named = serde_json::from_slice::<Introspection>(answer.body().as_bytes());

@@ -28,7 +28,7 @@ use tokenkeeper_actors::values::record::{Binding, Client, Grant, Refresh, Renewa
 use tokenkeeper_actors::values::{Reason, RefreshToken, ServerIdentity, Target};
 
 use crate::http::{
-    Body, Departure, Exchange, HttpClient, HttpConnection, HttpError, MAX_DEFAULT_ANSWER, MaybeSent, Reach, decode,
+    Body, DEFAULT_ANSWER_MOST, Departure, Exchange, HttpClient, HttpConnection, HttpError, MaybeSent, Reach, decode,
 };
 use crate::issuers::providers::Providers;
 use crate::proof::Proofs;
@@ -260,12 +260,12 @@ impl TokenSource for RefreshGrant {
         let exchange = Exchange {
             request: request.ok_or(NotRevoked::Failed)?,
             timeout: REVOCATION_TIMEOUT,
-            max_answer: MAX_DEFAULT_ANSWER,
+            max_answer: DEFAULT_ANSWER_MOST,
             departure: Departure::at_any_time(),
             reach: self.reach_of(&renewal, identity),
         };
         let answer = self.http.send(exchange).await.and_then(|answer| {
-            let decoded = decode(answer, MAX_DEFAULT_ANSWER);
+            let decoded = decode(answer, DEFAULT_ANSWER_MOST);
             decoded.map_err(HttpError::MaybeSent)
         });
         match answer {
@@ -330,7 +330,7 @@ impl RefreshGrant {
         }
         let departure = Departure::by(Arc::clone(&self.clock), not_after);
         let asked = self.clock.now();
-        let max_answer = MAX_DEFAULT_ANSWER;
+        let max_answer = DEFAULT_ANSWER_MOST;
         let exchange =
             Exchange { request, timeout, max_answer, departure, reach: self.reach_of(&grant.renewal, identity) };
         let answer = match connection {

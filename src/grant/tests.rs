@@ -340,7 +340,7 @@ async fn a_compressed_answer_is_read() {
     let evidence = report(StatusCode::BAD_REQUEST, r#"{"error":"invalid_grant"}"#.to_owned()).await;
     let Evidence::Refused(refused) = evidence else { panic!("{evidence:?}") };
     assert_eq!((refused.status, refused.error.as_deref()), (400, Some("invalid_grant")));
-    let evidence = report(StatusCode::OK, " ".repeat(MAX_DEFAULT_ANSWER + 1)).await;
+    let evidence = report(StatusCode::OK, " ".repeat(DEFAULT_ANSWER_MOST + 1)).await;
     assert!(matches!(evidence, Evidence::Lost(Lost::Broken)), "{evidence:?}");
 }
 

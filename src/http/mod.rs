@@ -32,7 +32,7 @@ pub use redirects::redirects;
 pub use reqwest::{Egress, ReqwestBuildError, ReqwestClient};
 
 /// The default limit for an answer's body, 1 MiB. The largest legitimate answers have some tens of KiB.
-pub const MAX_DEFAULT_ANSWER: usize = 1024 * 1024;
+pub const DEFAULT_ANSWER_MOST: usize = 1024 * 1024;
 
 /// Sends one HTTP request, at most once, and reads the whole answer.
 ///

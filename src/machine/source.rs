@@ -23,7 +23,7 @@ use super::sealed;
 use super::subject::SubjectToken;
 use crate::discovery::{Discovery, DiscoveryError, Freshness};
 use crate::grant::{BodyFormat, Errands, RefreshGrant, Signing, Wanted, token_request};
-use crate::http::{Departure, Exchange, HttpClient, HttpError, MAX_DEFAULT_ANSWER, Reach, decode};
+use crate::http::{DEFAULT_ANSWER_MOST, Departure, Exchange, HttpClient, HttpError, Reach, decode};
 use crate::{LoginError, RenewalPlan};
 
 mod exchange;
@@ -219,9 +219,9 @@ impl MachineSource {
         let mut request = request.ok_or(Evidence::NotSent(NotSent::Unbuildable))?;
         let proven = self.refresh.token_proofs().prove(&mut request, &binding.token_endpoint, key);
         proven.ok_or(Evidence::NotSent(NotSent::Unbuildable))?;
-        let exchange = Exchange { request, timeout, max_answer: MAX_DEFAULT_ANSWER, departure, reach };
+        let exchange = Exchange { request, timeout, max_answer: DEFAULT_ANSWER_MOST, departure, reach };
         let answer = self.http.send(exchange).await;
-        let answer = answer.and_then(|answer| decode(answer, MAX_DEFAULT_ANSWER).map_err(HttpError::MaybeSent));
+        let answer = answer.and_then(|answer| decode(answer, DEFAULT_ANSWER_MOST).map_err(HttpError::MaybeSent));
         let answer = answer.map_err(judge::unanswered)?;
         self.refresh.token_proofs().learn(&binding.token_endpoint, key, answer.headers());
         self.interactions.note(identity, &answer);
