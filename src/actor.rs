@@ -1,6 +1,6 @@
 //! For hosts built on ractor: the runtime inside a supervision tree, and sessions by message.
 //!
-//! This is the one module whose signatures name ractor. A host that is not built on actors needs none of it.
+//! This is the one module whose signatures name ractor. A host that is not built on actors does not need it.
 //!
 //! ```no_run
 //! # async fn host(
@@ -33,7 +33,8 @@ use crate::{AuthRuntime, BuildError, RuntimeBuilder};
 
 /// Builds a runtime and starts it as a child of `host`, beside the host's own actors.
 ///
-/// `host` gets no event for a voluntary end of the runtime, so a host with ractor's default supervision lives on.
+/// If the runtime is ended on purpose, `host` gets no supervision event, so a host with ractor's default supervision goes
+/// on running.
 ///
 /// # Errors
 ///
@@ -42,7 +43,7 @@ pub async fn spawn_linked(builder: RuntimeBuilder, host: ActorCell) -> Result<Au
     prepare(builder).await?.spawn_linked(host).await
 }
 
-/// Builds a runtime without starting it, for a host whose own supervisor starts it, and starts it again.
+/// Builds a runtime without starting it, for a host whose own supervisor starts and restarts it.
 ///
 /// # Errors
 ///
@@ -57,13 +58,13 @@ pub async fn prepare(builder: RuntimeBuilder) -> Result<AuthSpec, BuildError> {
 /// The address at which a host's actors reach every session by its identity. It stays the same for as long as the
 /// runtime lives, also while the supervision tree is down or restarts.
 ///
-/// Answers carry the engine's lease and error; `.into()` makes them the front door's.
+/// Answers carry the engine's lease and error; `.into()` converts them to the types of this crate.
 pub fn address(runtime: &AuthRuntime) -> ActorRef<AuthMessage> {
     runtime.engine.address()
 }
 
 /// Whether `actor` is or was the supervisor of this runtime, for a host that links it and has a `handle_supervisor_evt` of
-/// its own. The host's other children are not.
+/// its own. For the host's other children it returns false.
 ///
 /// ```no_run
 /// # use ractor::SupervisionEvent;
@@ -88,8 +89,8 @@ pub fn is_supervisor(runtime: &AuthRuntime, actor: ActorId) -> bool {
     runtime.engine.is_supervisor(actor)
 }
 
-/// A runtime that can be started again and again. Sessions, refreshes in flight and invalidated leases are kept between
-/// one supervision tree and the next.
+/// A runtime that can be started again and again. Sessions, refreshes in flight and invalidated leases are kept from one
+/// supervision tree to the next.
 ///
 /// Cheap to clone. All clones are one runtime, and one tree of it runs at a time.
 #[derive(Clone, Debug)]

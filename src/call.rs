@@ -25,8 +25,8 @@ use report::Report;
 /// The default time that a call waits for tokens.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// The maximum number of times that a request is sent again after a refusal. The second repeat is for a token that another
-/// caller's refusal invalidated while the request was on its way.
+/// The maximum number of times that a request is sent again after a refusal. The second repeat is needed if another
+/// caller's refusal invalidated the new token while the request was on its way.
 const MAX_REPEATS: u32 = 2;
 
 impl AuthSession {
@@ -87,13 +87,13 @@ impl AuthSession {
 /// 9), and once more if it refuses the proof, for example because of a clock. In both cases the token itself was not refused,
 /// and is not refreshed.
 ///
-/// The host's client must follow no redirects, except to URLs that have a [`Destination`]. It would carry the token to other
-/// servers.
+/// The host's client must follow no redirects, except to URLs that have a [`Destination`]. A redirect would carry the token
+/// to another server.
 #[derive(Debug)]
 pub struct Call {
     session: AuthSession,
     operation: OperationKey,
-    /// The rest of the time for which the caller waits for tokens.
+    /// The time that is left of the caller's patience, in which it waits for tokens.
     patience: Duration,
     min_lifetime: Duration,
     /// The lease of the last attempt. `None` if it was sent without one.
@@ -106,7 +106,7 @@ pub struct Call {
     max_repeats: u32,
     /// Whether the request goes to another server than the session's own. The challenges of that server are not used.
     is_elsewhere: bool,
-    /// The last attempt of a token that is bound to a key.
+    /// The last attempt, if its token is bound to a key.
     bound: Option<Arc<BoundLease>>,
     /// The number of nonces that the resource had sent before the last attempt.
     nonces_heard: u64,
@@ -116,7 +116,7 @@ pub struct Call {
 /// The repeats of a request with the same lease and another proof.
 #[derive(Debug, Default)]
 struct Proofs {
-    /// The nonce that the resource wants, for the next attempt.
+    /// The nonce for the next attempt, which the resource has demanded.
     nonce: Option<Nonce>,
     /// Whether the request was repeated because the server asked for a nonce.
     has_answered: bool,
@@ -128,7 +128,7 @@ struct Proofs {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use = "`Again` asks for another attempt"]
 pub enum Next {
-    /// The call is over, and the caller uses the answer. It may have any status.
+    /// The call is over, and the caller uses the answer. The answer may have any status.
     Done,
     /// The token was refused, and another one may be accepted. The request is authorized and sent again.
     Again,
@@ -324,7 +324,7 @@ impl Call {
         let session = self.session.clone();
         let report = lease.map(|lease| Report::new(session.clone(), lease, self.operation, Challenge::key(challenges)));
         if let Some(challenge) = self.challenge.clone().filter(|_| !self.is_elsewhere) {
-            // The metadata may be slow. Its reading goes on after the time-out, and half of the patience is kept for the
+            // The metadata may be slow. The look-up goes on after the time-out, and half of the patience is left for the
             // refresh.
             self.within(self.patience / 2, session.challenged(&challenge)).await;
         }
@@ -355,7 +355,10 @@ impl Call {
     /// Waits for `wait` for at most `span` of the patience. At least one poll is made, so that a report is noted.
     async fn within<T>(&mut self, span: Duration, wait: impl Future<Output = T>) -> Option<T> {
         let begun = self.session.engine.now().elapsed;
-        #[expect(clippy::disallowed_methods, reason = "it bounds a report, which takes effect once it was polled")]
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "the time-out bounds a report, which takes effect once it was polled"
+        )]
         let done = tokio::time::timeout(span, wait).await.ok();
         self.patience = self.patience.saturating_sub(self.session.engine.now().elapsed.since(begun));
         done

@@ -1,4 +1,4 @@
-//! The errors of the front door.
+//! The errors of this crate's public types.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use crate::discovery::DiscoveryError;
 use crate::user::UserMappingError;
 use crate::{InstallError, LoginUrl, Reason, StoreFault};
 
-/// Why a session has no token for a caller.
+/// The reason why a session has no token for a caller.
 ///
 /// The error is opaque. It carries a [`Reason`] from a fixed vocabulary and the time after which trying again makes
 /// sense. It holds no secret and no text of a server. `Display` says in one sentence what happened and what to do.
@@ -21,7 +21,7 @@ pub struct TokenError {
 }
 
 impl TokenError {
-    /// The reason. Its word ([`Reason::as_str`]) is stable and may be logged, counted and matched on.
+    /// The reason. Its name ([`Reason::as_str`]) is stable and may be logged, counted and matched on.
     pub fn reason(&self) -> Reason {
         self.error.reason()
     }
@@ -46,8 +46,8 @@ impl TokenError {
     /// (`interaction_required` and the like). The reason is [`SignOnRequired`](Reason::SignOnRequired) then. It is an `https`
     /// URL in printable ASCII. The host shows it, with the server's name, and never opens it unasked. The library does neither.
     ///
-    /// A server has chosen it, and only grants without a login have one ([`machine`](crate::machine)). `None` in a process
-    /// that has not made the request itself.
+    /// A server has chosen the page, and only grants without a login have one ([`machine`](crate::machine)). `None` in a
+    /// process that has not made the request itself.
     pub fn interaction_url(&self) -> Option<&LoginUrl> {
         self.interaction.as_deref()
     }
@@ -64,7 +64,7 @@ impl From<values::TokenError> for TokenError {
     }
 }
 
-/// Why a runtime could not be built or started.
+/// The reason why a runtime could not be built or started.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum BuildError {
@@ -98,20 +98,20 @@ impl From<runtime::BuildError> for BuildError {
     }
 }
 
-/// Why a login was not stored. Nothing was changed, unless the store timed out.
+/// The reason why a login was not stored. Nothing was changed, unless the store timed out.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum LoginError {
-    /// A URL of the issuer's settings is none that may receive secrets.
+    /// A URL of the issuer's settings must not receive secrets.
     #[error("the {member} is no https URL (or http on loopback) that stands alone: secrets are not sent there")]
     Endpoint {
         /// Which URL: `issuer`, `token endpoint` or `revocation endpoint`.
         member: &'static str,
     },
-    /// The name of the provider profile is not made like one.
+    /// The name is not one that a provider can have.
     #[error("the provider's name must be 1 to 64 lower-case letters, digits, dots, hyphens and underscores")]
     Provider,
-    /// A token has characters that no token has (RFC 6749 appendix A), or none at all.
+    /// A token is empty, or has characters that no token may have (RFC 6749 appendix A).
     #[error(
         "the {member} is empty, or contains a line end or another character that no token has: copy the token whole, and \
          nothing beside it"
@@ -123,13 +123,13 @@ pub enum LoginError {
     /// The login carries neither a refresh token nor an access token.
     #[error("the login carries no token: give a refresh token, an access token, or both")]
     NoToken,
-    /// The tokens are to be bound to a key (DPoP), and this program makes none.
+    /// The tokens are to be bound to a key (DPoP), and this program can make no key.
     #[error("no key can be made for the session's tokens (DPoP): build the program with the feature `dpop`")]
     NoProofs,
     /// No authorization server was found for a grant without a login of a person.
     #[error(transparent)]
     Discovery(DiscoveryError),
-    /// The session did not take the login.
+    /// The session did not accept the login.
     #[error(transparent)]
     Refused(#[from] InstallError),
 }

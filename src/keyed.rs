@@ -1,4 +1,4 @@
-//! Tasks by key. Each task owns one pure machine and what it waits for, and outlives its callers.
+//! Tasks by key. Each task owns one pure machine and its running fetch, and outlives its callers.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -12,38 +12,38 @@ use tokenkeeper_actors::ports::spawner::Spawner;
 use tokenkeeper_actors::values::ElapsedTime;
 use tokio::sync::mpsc;
 
-/// The longest sleep (law 14).
+/// The longest sleep. A timer may stand still while the computer is suspended, so long waits are made in parts (law 14).
 const MAX_SLEEP: Duration = Duration::from_secs(60);
 
 /// A machine that a task drives. It has no I/O and no clock.
 pub(crate) trait Machine: Send + 'static {
     /// A message of a caller.
     type Message: Send + 'static;
-    /// A fetch to begin.
+    /// The instruction to begin a fetch.
     type Order: Send + 'static;
     /// The result of a fetch.
     type Outcome: Send + 'static;
     /// The value that callers read without a message.
     type Published: Send + Sync + 'static;
 
-    /// Takes a message. Returns the fetch to begin, of which one is under way at a time.
+    /// Takes a message. Returns the fetch to begin, if any. At most one is under way at a time.
     fn take(&mut self, message: Self::Message, now: ElapsedTime) -> Option<Self::Order>;
 
-    /// The fetch has ended. Returns the next one.
+    /// Handles the end of the fetch. Returns the next fetch, if one is to begin.
     fn end(&mut self, outcome: Self::Outcome, now: ElapsedTime) -> Option<Self::Order>;
 
-    /// Sends the answers that the end of a fetch has decided. It is called after the value was published, so that a caller that
-    /// was answered finds it.
+    /// Sends the answers that the end of a fetch has decided. It is called after the value was published, so that a caller
+    /// finds the value once it was answered.
     fn answer(&mut self);
 
     /// The value that callers may read without a message from now on.
     fn published(&self) -> Option<Self::Published>;
 
-    /// When there is nothing left that is worth its memory. `None` while a fetch is under way.
+    /// The time from which nothing in the machine is worth its memory. `None` while a fetch is under way.
     fn ends_at(&self) -> Option<ElapsedTime>;
 }
 
-/// Carries out the orders of all machines of a directory.
+/// Makes the fetches of all machines in a directory.
 pub(crate) trait Worker<K, M: Machine>: Send + Sync + 'static {
     /// Fetches once.
     fn fetch(self: Arc<Self>, key: K, order: M::Order) -> impl Future<Output = M::Outcome> + Send + 'static;
@@ -58,17 +58,18 @@ pub(crate) struct Ports {
 
 /// The directory of the running tasks.
 ///
-/// It is locked to find, start or end a task and to publish a value, and never while anything is fetched. Its senders are the
-/// tasks' only ones, so all tasks end when it is dropped.
+/// It is locked to find, start or end a task and to publish a value, and never while anything is fetched. It holds the only
+/// senders to the tasks, so all tasks end when it is dropped.
 pub(crate) struct KeyedTasks<K, M: Machine> {
-    /// The maximum number of tasks. Beyond it, the oldest is forgotten. Its callers are answered all the same.
+    /// The maximum number of tasks. Beyond it, the oldest task is removed from the directory. The callers of that task are
+    /// still answered.
     max: usize,
     directory: RwLock<Directory<K, M>>,
 }
 
 struct Directory<K, M: Machine> {
     tasks: BTreeMap<K, TaskEntry<M>>,
-    /// The keys by the numbers of their tasks.
+    /// The keys, sorted by the numbers of their tasks, so that the oldest task is the first.
     by_age: BTreeMap<u64, K>,
     /// The number of the next task.
     next: u64,
@@ -98,7 +99,7 @@ impl<K, M: Machine> KeyedTasks<K, M> {
         self.read().tasks.len()
     }
 
-    // Every change of the directory is complete before anything can panic.
+    // A panic of another thread does no harm, because every change of the directory is complete before anything can panic.
     fn read(&self) -> RwLockReadGuard<'_, Directory<K, M>> {
         self.directory.read().unwrap_or_else(PoisonError::into_inner)
     }
@@ -126,11 +127,12 @@ impl<K: Clone + Ord + Send + Sync + 'static, M: Machine> KeyedTasks<K, M> {
         read(self.read().tasks.get(key)?.published.as_ref()?)
     }
 
-    /// Takes back the value that the task of `key` has published, and sends it `message`. Nothing happens without a task.
+    /// Takes back the value that the task of `key` has published, and sends it `message`. Nothing happens if there is no
+    /// task.
     pub(crate) fn withdraw(&self, key: &K, message: M::Message) {
         if let Some(entry) = self.write().tasks.get_mut(key) {
             entry.published = None;
-            // A task that has ended keeps nothing.
+            // The send fails if the task has ended. Then there is nothing to change.
             let _ = entry.mailbox.send(message);
         }
     }
@@ -138,20 +140,20 @@ impl<K: Clone + Ord + Send + Sync + 'static, M: Machine> KeyedTasks<K, M> {
     /// Sends `message` to the task of `key`, if there is one.
     pub(crate) fn send(&self, key: &K, message: M::Message) {
         if let Some(entry) = self.read().tasks.get(key) {
-            // A task that has ended keeps nothing.
+            // The send fails if the task has ended. Then there is nothing to change.
             let _ = entry.mailbox.send(message);
         }
     }
 
-    /// Sends a message to the tasks of all keys that `are_meant`.
+    /// Sends a message to the tasks of all keys for which `are_meant` is true.
     pub(crate) fn send_to(&self, are_meant: impl Fn(&K) -> bool, message: impl Fn() -> M::Message) {
         for (_, entry) in self.read().tasks.iter().filter(|(key, _)| are_meant(key)) {
-            // A task that has ended keeps nothing.
+            // The send fails if the task has ended. Then there is nothing to change.
             let _ = entry.mailbox.send(message());
         }
     }
 
-    /// Sends a message to the task of `key`. Starts it, with the machine that `begin` makes, if there is none.
+    /// Sends a message to the task of `key`. If there is no task, starts one with the machine that `begin` makes.
     pub(crate) fn deliver(
         self: &Arc<Self>,
         worker: &Arc<impl Worker<K, M>>,
@@ -168,11 +170,11 @@ impl<K: Clone + Ord + Send + Sync + 'static, M: Machine> KeyedTasks<K, M> {
             None => message,
         };
         let mut directory = self.write();
-        // Another caller may have started it meanwhile.
+        // Another caller may have started the task meanwhile.
         let message = match directory.tasks.get(&key) {
             Some(entry) => match entry.mailbox.send(message) {
                 Ok(()) => return,
-                // Its tokio runtime was dropped, or it panicked.
+                // The tokio runtime of the task was dropped, or the task panicked.
                 Err(mpsc::error::SendError(message)) => {
                     let number = entry.number;
                     directory.by_age.remove(&number);
@@ -209,7 +211,7 @@ impl<K: Clone + Ord + Send + Sync + 'static, M: Machine> KeyedTasks<K, M> {
 
 type Fetch<O> = Pin<Box<dyn Future<Output = O> + Send>>;
 
-/// The owner of one machine.
+/// The task that owns one machine.
 struct Task<K, M: Machine, W> {
     key: K,
     number: u64,
@@ -223,7 +225,7 @@ struct Task<K, M: Machine, W> {
 
 enum Event<M: Machine> {
     Message(M::Message),
-    /// The directory has let go of the task.
+    /// The directory has removed the task, so no further message comes.
     Released,
     Fetched(M::Outcome),
     Tick,
@@ -276,7 +278,7 @@ where
             }
         };
         tokio::select! {
-            // Callers that came before the answer share it.
+            // Messages are read first, so that callers that came before the result of a fetch share it.
             biased;
             message = messages.recv(), if !is_released => message.map_or(Event::Released, Event::Message),
             outcome = fetched => Event::Fetched(outcome),
@@ -301,8 +303,8 @@ where
         self.fetch.is_none() && self.machine.ends_at().is_some_and(|end| end <= self.clock.now().elapsed)
     }
 
-    /// Removes the task from the directory. Returns false if a message has come meanwhile. The directory is locked while a
-    /// caller sends, so none can come afterwards.
+    /// Removes the task from the directory. Returns false if a message has come meanwhile. Callers send while they hold the
+    /// directory's lock, so no message can come after the removal.
     fn leave(&self) -> bool {
         let Some(tasks) = self.directory.upgrade() else { return true };
         let mut directory = tasks.write();

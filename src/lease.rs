@@ -43,12 +43,12 @@ impl Lease {
         self.0.generation()
     }
 
-    /// The scopes that were granted, where the server named them (RFC 6749 section 3.3). Empty where it did not.
+    /// The granted scopes, if the server named them (RFC 6749 section 3.3), and else empty.
     pub fn scopes(&self) -> &Scopes {
         self.0.scopes()
     }
 
-    /// How long the token lives, on two clocks (law 14).
+    /// The token's lifetime, on the wall clock and on the clock of elapsed time (law 14).
     pub fn validity(&self) -> Validity {
         self.0.validity()
     }

@@ -15,7 +15,7 @@
 //! - [`Login`] carries the tokens of a sign-in or an import. [`issuers`] describes authorization servers.
 //! - [`Lease`] is an access token as a caller gets it.
 //! - [`Call`] takes one request to its [`Destination`], with the server's refusals understood once.
-//! - [`TokenError`] is the reason why there is none, with [`Reason`] as its fixed vocabulary.
+//! - [`TokenError`] is the reason why a caller gets no token, with [`Reason`] as its fixed vocabulary.
 //! - [`AuthEvent`] reports a change of a session, and [`SessionState`] its state.
 //!
 //! # Modules
@@ -88,7 +88,7 @@ pub use tokenkeeper_actors::values::{
     Scopes, ServerIdentity, SignInError, SourceName, SourceSettings, Spending, StoreFault, Target, TokenKind, Validity,
 };
 
-/// The code in the README compiles and does what it says.
+/// The code in the README compiles and runs as described.
 #[cfg(all(doctest, feature = "memory", feature = "reqwest"))]
 #[doc = include_str!("../README.md")]
 pub struct Readme;

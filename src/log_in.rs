@@ -17,10 +17,10 @@ use entrance::{Arrival, Entrance};
 pub use interaction::{Interaction, InteractionError, Prompt, Step};
 pub use request::{LogIn, Way};
 
-/// The maximum wait for the redemption of an answer. A redemption takes less time, even with its waits for the store.
+/// The maximum wait for the redemption of an answer. A redemption takes less time, even if it waits for the store.
 const REDEMPTION: Duration = Duration::from_secs(120);
 
-/// The end of a login that succeeded.
+/// The result of a login that succeeded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum LoggedIn {
@@ -78,7 +78,8 @@ impl AuthSession {
                     let prompt = self.prompt(*offer, is_first, is_again, &entrance);
                     door.progress(Step::Asking);
                     match self.answered(attempt, key, &prompt, &entrance, door, request.timeout).await {
-                        // The server has forgotten the client, and the source has removed the registration. The person is asked
+                        // The server has forgotten the client, and the source has removed the registration. The person is
+                        // asked once more.
                         // once more.
                         Err(error) if error.reason() == LoginReason::ClientRejected && renews_client => {
                             renews_client = false;
@@ -122,7 +123,8 @@ impl AuthSession {
 
     fn prompt(&self, offer: LoginOffer, is_first: bool, is_again: bool, entrance: &Entrance) -> Prompt {
         let is_listening = entrance.is_listening();
-        // Another caller or process may have asked in another way. Without a listener here, only a pasted answer can arrive.
+        // Another caller or process may have begun the login with other settings. Without a listener here, only a pasted
+        // answer can arrive.
         let takes_paste = entrance.takes_paste || !is_listening;
         Prompt {
             identity: self.identity().clone(),
@@ -174,19 +176,19 @@ impl AuthSession {
                 News::Pasted(Some(text)) => match pasted(key, &text) {
                     Ok(callback) => {
                         let result = self.redeem(callback, door).await;
-                        // The browser's answer may have arrived at the same time. It gets the page of the same result.
+                        // The browser's answer may have arrived at the same time. It gets the page with the same result.
                         if let Some(arrival) = poll_fn(|cx| Poll::Ready(ready(arrival.as_mut().poll(cx)))).await {
                             arrival.respond(result).await;
                         }
                         return result.map(|()| LoginProgress::SignedIn);
                     }
                     Err(error) => {
-                        // An empty line is ignored without a note.
+                        // An empty line is no attempt to paste an answer, so it is ignored without a note.
                         if !(text.trim().is_empty() && error == CallbackError::NoAnswer) {
                             door.progress(Step::PasteRefused(error));
                         }
                         paste = Some(door.pasted());
-                        // The host's input may always be ready. Other tasks get a turn.
+                        // The host's input may always be ready. The yield gives other tasks a turn.
                         tokio::task::yield_now().await;
                     }
                 },
@@ -200,7 +202,7 @@ impl AuthSession {
     }
 }
 
-/// The next event of a login that is shown.
+/// The next event while the request of a login is shown.
 enum News {
     Arrived(Arrival),
     Pasted(Option<String>),

@@ -119,7 +119,7 @@ impl Login {
             return Err(LoginError::MalformedToken { member: "refresh token" });
         }
         let is_idp = self.issuer.is_identity_provider();
-        // An ID token names its end.
+        // The lifetime of an ID token follows from its `exp`.
         let lifetime_of = |token: &AccessToken| jwt_lifetime(token.expose(), now.wall).filter(|_| is_idp);
         let access = self.access.map(|(token, lifetime)| {
             let lifetime = lifetime.or_else(|| lifetime_of(&token));
@@ -130,7 +130,7 @@ impl Login {
         Ok(ledger::Login {
             binding,
             renewal,
-            // A login that names only its granted scopes had requested them.
+            // A login that names only its granted scopes counts as having requested them.
             requested: if self.requested.is_empty() { self.granted.clone() } else { self.requested },
             granted: self.granted,
             subject: self.subject,

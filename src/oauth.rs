@@ -8,10 +8,10 @@ use crate::machine::MachineSource;
 use crate::proof::Prover;
 use crate::user::Users;
 
-/// The parts of a runtime over its engine. All handles share it, and one more reference is all that a clone of a handle costs.
+/// The parts of a runtime over its engine. All handles share it, so a clone of a handle costs only one more reference.
 #[derive(Debug)]
 pub(crate) struct OAuth {
-    /// The logins over HTTP, unless the host brings its own source or none.
+    /// The logins over HTTP. `None` if the host uses its own login source, or none.
     pub(crate) logins: Option<Arc<AuthorizationLogins>>,
     /// The source of the grants without a login.
     pub(crate) machine: Arc<MachineSource>,

@@ -45,7 +45,7 @@ pub struct AuthRuntime {
 pub(crate) struct Unstarted {
     pub(crate) engine: runtime::RuntimeBuilder,
     pub(crate) oauth: OAuth,
-    /// To be joined to the runtime once it exists.
+    /// The link through which sources reach the runtime once it exists.
     pub(crate) link: RuntimeLink,
 }
 
@@ -88,7 +88,7 @@ impl AuthRuntime {
     }
 
     /// Waits until no refresh is in flight and no caller waits for a token, at most for `deadline`. Returns whether that
-    /// was so in time. Everything is served meanwhile as before.
+    /// was so in time. Callers are served meanwhile as before.
     ///
     /// A host awaits it between the end of its MCP sessions and [`shutdown`](Self::shutdown), so that a call that waits for a
     /// refresh gets its token and not [`ShuttingDown`](crate::Reason::ShuttingDown). A login that waits for a person is
@@ -105,8 +105,8 @@ impl AuthRuntime {
     /// [`ShuttingDown`](crate::Reason::ShuttingDown) and no refresh begins. Refreshes in flight are waited for until
     /// `deadline` has passed, and their tokens are stored.
     ///
-    /// A host must await this before it drops its tokio runtime, on Ctrl-C as well. A refresh that is dropped in flight
-    /// is recovered from its mark only, as after the death of the process.
+    /// A host must await this before it drops its tokio runtime, on Ctrl-C as well. A refresh that is dropped in flight can
+    /// only be recovered from its mark, as after the death of the process.
     ///
     /// # Cancellation
     ///
@@ -176,8 +176,8 @@ impl RuntimeBuilder {
         self
     }
 
-    /// How the answers of servers without a provider profile are judged. Default: strictly, with the error codes that
-    /// mean the same everywhere ([`default_profile`]).
+    /// The profile by which the answers of servers without a provider are judged. Default: strictly, with the error codes
+    /// that mean the same everywhere ([`default_profile`]).
     #[must_use]
     pub fn profile(self, profile: Profile) -> Self {
         Self { profile, ..self }
@@ -189,26 +189,27 @@ impl RuntimeBuilder {
         Self { providers, ..self }
     }
 
-    /// When sessions refresh, how long they back off, and how many callers may wait. Default: [`Policy::default`].
+    /// The policy of sessions, which states when they refresh, how long they back off, and how many callers may wait.
+    /// Default: [`Policy::default`].
     #[must_use]
     pub fn policy(self, policy: Policy) -> Self {
         Self { policy, ..self }
     }
 
-    /// How many token requests are made to one issuer at a time, and for how long an issuer is left alone that asks for
-    /// it. Default: [`IssuerPolicy::default`].
+    /// The maximum number of concurrent token requests to one issuer, and the limits of the pauses that an issuer asks for.
+    /// Default: [`IssuerPolicy::default`].
     #[must_use]
     pub fn throttle(self, throttle: IssuerPolicy) -> Self {
         Self { throttle, ..self }
     }
 
-    /// How long the store may take. Default: [`StoreTimeouts::default`].
+    /// The time-outs of the store. Default: [`StoreTimeouts::default`].
     #[must_use]
     pub fn store_timeouts(self, timeouts: StoreTimeouts) -> Self {
         Self { timeouts, ..self }
     }
 
-    /// How people are signed in over HTTP. Default: [`LoginSettings::default`].
+    /// The settings of logins over HTTP. Default: [`LoginSettings::default`].
     #[must_use]
     pub fn login(self, settings: LoginSettings) -> Self {
         Self { login: Logins::Http(Box::new(settings)), ..self }
@@ -220,13 +221,13 @@ impl RuntimeBuilder {
         Self { login: Logins::Source(source), ..self }
     }
 
-    /// No logins that a person is asked for. They are imported only.
+    /// Prompts no person. Logins are only imported.
     #[must_use]
     pub fn without_login(self) -> Self {
         Self { login: Logins::None, ..self }
     }
 
-    /// How long a person has to answer, and how long the steps of a login may take. Default: [`LoginLimits::default`].
+    /// The time that a person has to answer, and the time-outs of the steps of a login. Default: [`LoginLimits::default`].
     #[must_use]
     pub fn login_limits(self, limits: LoginLimits) -> Self {
         Self { login_limits: limits, ..self }
@@ -238,8 +239,8 @@ impl RuntimeBuilder {
         Self { clock: Some(clock), ..self }
     }
 
-    /// Where refreshes run. Default: on the tokio runtime in which the runtime is built. A host that drops its tokio
-    /// runtime while it lives on takes a [`FlightThread`](tokenkeeper_actors::system::FlightThread).
+    /// The spawner on which refreshes run. Default: on the tokio runtime in which the runtime is built. A host that drops
+    /// its tokio runtime and goes on running takes a [`FlightThread`](tokenkeeper_actors::system::FlightThread).
     #[must_use]
     pub fn spawner(self, spawner: Arc<dyn Spawner>) -> Self {
         Self { spawner: Some(spawner), ..self }
@@ -252,8 +253,8 @@ impl RuntimeBuilder {
         Self { observer: Some(observer), ..self }
     }
 
-    /// How long a session's actor stays awake with nothing to do. Default: 60 s. A sleeping session goes on serving its
-    /// lease.
+    /// The time for which a session's actor stays awake with nothing to do. Default: 60 s. A sleeping session goes on
+    /// serving its lease.
     #[must_use]
     pub fn idle_after(self, span: Duration) -> Self {
         Self { idle_after: Some(span), ..self }
@@ -274,7 +275,7 @@ impl RuntimeBuilder {
         Self { user_fallback: mapping, ..self }
     }
 
-    /// How fresh the contexts of [`AuthSession::user`] must be. Default: [`UserOptions::default`].
+    /// The options of [`AuthSession::user`], such as the maximum age of a context. Default: [`UserOptions::default`].
     #[must_use]
     pub fn user_options(self, options: UserOptions) -> Self {
         Self { user_options: options, ..self }
@@ -284,8 +285,8 @@ impl RuntimeBuilder {
     ///
     /// # Errors
     ///
-    /// [`BuildError`] if there is no HTTP client, no tokio runtime or no randomness, if a mapping of users is none, or if the
-    /// store cannot be used.
+    /// [`BuildError`] if there is no HTTP client, no tokio runtime or no randomness, if a mapping of users cannot be used, or
+    /// if the store cannot be used.
     pub async fn spawn(self) -> Result<AuthRuntime, BuildError> {
         let Unstarted { engine, oauth, link } = self.engine()?;
         let engine = engine.spawn().await?;
@@ -393,7 +394,7 @@ impl RuntimeBuilder {
     }
 }
 
-/// Where logins come from that a person is asked for.
+/// The source of the logins that a person is asked for.
 #[derive(Debug)]
 enum Logins {
     Http(Box<LoginSettings>),

@@ -1,4 +1,4 @@
-//! The session: what a host's code holds for one server identity.
+//! The session, which is a host's handle on the state of one server identity.
 
 use std::sync::Arc;
 
@@ -91,8 +91,8 @@ impl AuthSession {
         }
     }
 
-    /// The published lease while it is fresh, without a future. `None` where only the session's actor can answer, as
-    /// [`token`](Self::token) then asks it to.
+    /// The published lease while it is fresh, without a future. `None` if only the session's actor can answer.
+    /// [`token`](Self::token) asks the actor then.
     #[inline]
     pub fn at_hand(&self) -> Option<Lease> {
         self.engine.at_hand().map(Lease::from)
@@ -101,8 +101,8 @@ impl AuthSession {
     /// Waits until no login is required, whether it is made here or by another process on the store. Returns at once
     /// if none is required.
     ///
-    /// `Ok` does not mean that there is a token now, because the server may be down. The next [`token`](Self::token) tells.
-    /// There is no time-out.
+    /// `Ok` does not mean that there is a token now, because the server may be down. The next [`token`](Self::token) shows
+    /// that. There is no time-out.
     ///
     /// # Errors
     ///
@@ -143,8 +143,8 @@ impl AuthSession {
         Ok(self.engine.invalidate(lease.engine(), operation, challenge).await?)
     }
 
-    /// Stores a login and serves it from then on. It replaces the session's previous login and begins a new epoch (law
-    /// 12). A login without a provider, for a session at a provider's API, is one of that provider.
+    /// Stores a login and serves it from then on. It replaces the session's previous login and begins a new epoch (law 12).
+    /// If the session's target is a provider's API and the login names no provider, it gets that provider.
     ///
     /// # Errors
     ///
@@ -170,9 +170,9 @@ impl AuthSession {
 
     /// Changes the source that renews the session, and the provider whose profile applies.
     ///
-    /// For a session that was stored with the wrong plan or with none, such as a login that was imported without its
-    /// provider. It changes the plan in the record and nothing else. Every process on the store follows the new plan at
-    /// its next refresh. The runtime need not have the source that the plan names; a refresh then fails with
+    /// Use it for a session that was stored with the wrong plan or with none, such as a login that was imported without its
+    /// provider. It changes only the plan in the record. Every process on the store follows the new plan at its next
+    /// refresh. The runtime need not have the source that the plan names; a refresh then fails with
     /// [`SourceMissing`](crate::Reason::SourceMissing).
     ///
     /// # Errors
@@ -234,8 +234,8 @@ impl AuthSession {
         self.engine.issuers_listed(issuers.into_iter().map(|issuer| Issuer(issuer.into())).collect());
     }
 
-    /// The engine's error, with the page that a person has to open. Out of line, because a hit pays for what its future
-    /// may drop.
+    /// The engine's error, with the page that a person has to open. This is out of line, because a larger future would make
+    /// every hit slower.
     #[cold]
     #[inline(never)]
     fn with_page(&self, error: values::TokenError) -> TokenError {
@@ -255,7 +255,7 @@ impl AuthSession {
     }
 }
 
-/// For sessions of the engine and of the testkit. They have no logins over HTTP.
+/// Converts sessions of the engine and of the testkit, which have no logins over HTTP.
 impl From<runtime::AuthSession> for AuthSession {
     fn from(session: runtime::AuthSession) -> Self {
         Self { engine: session, oauth: None }
@@ -335,9 +335,9 @@ impl SessionSpec {
         Self { renewal: Some(plan), ..self }
     }
 
-    /// The same session, whose logins ask for tokens that are bound to a key of the session, or not (DPoP, RFC 9449). It holds
-    /// for all handles of the identity until the session is opened with another setting. Default: that of the runtime's
-    /// [`LoginSettings`](crate::LoginSettings::dpop).
+    /// The same session, whose logins ask for tokens that are bound to a key of the session, or not (DPoP, RFC 9449). The
+    /// setting applies to all handles of the identity until the session is opened with another setting. Default: that of the
+    /// runtime's [`LoginSettings`](crate::LoginSettings::dpop).
     #[must_use]
     pub fn dpop(self, dpop: Dpop) -> Self {
         Self { dpop: Some(dpop), ..self }

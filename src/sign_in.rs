@@ -1,5 +1,5 @@
-//! Logins that a person is asked for, which are begun or joined, shown by the host, and completed where the answer arrives. And
-//! the one of a machine, for which nothing is shown.
+//! Logins that a person is asked for, which are begun or joined, shown by the host, and completed where the answer arrives.
+//! Also the sign-in by a machine grant, for which nothing is shown.
 
 use std::time::Duration;
 
@@ -20,15 +20,15 @@ use crate::{
 impl AuthSession {
     /// Begins a login, or joins the one that is under way. Returns as soon as there is something to show.
     ///
-    /// Over all processes on one store a person sees one prompt at a time (law 17). Every caller gets it, and one of them is
-    /// the [first](LoginProgress::Offered::is_first), which opens a page. The host shows the request and hands the answer to
-    /// [`complete_login`](Self::complete_login), in this process or another one. The present tokens are served until the
-    /// login is stored.
+    /// Over all processes on one store, a person sees one prompt at a time (law 17). Every caller gets the prompt, and one
+    /// of them is the [first](LoginProgress::Offered::is_first), which opens the page. The host shows the request and hands
+    /// the answer to [`complete_login`](Self::complete_login), in this process or another one. The present tokens are served
+    /// until the login is stored.
     ///
     /// # Errors
     ///
-    /// The [`LoginReason`](crate::LoginReason) for which no person can be asked, or `DeadlinePassed` after `timeout`. The
-    /// attempt goes on then.
+    /// The [`LoginReason`](crate::LoginReason) why no person can be asked, or `DeadlinePassed` after `timeout`. After
+    /// `DeadlinePassed` the attempt goes on.
     ///
     /// # Cancellation
     ///
@@ -42,9 +42,9 @@ impl AuthSession {
         self.engine.begin_login(wish, cause, timeout).await
     }
 
-    /// Begins a login for more scopes, after the resource refused `lease` for `operation` with `insufficient_scope` (403). It
-    /// asks for these scopes beside those of the session, of the same authorization server and as the same person. Others
-    /// keep the present lease meanwhile.
+    /// Begins a login for more scopes, after the resource refused `lease` for `operation` with `insufficient_scope` (403).
+    /// The login asks the same authorization server for these scopes in addition to those of the session, and the same person
+    /// must sign in. Other callers keep the present lease meanwhile.
     ///
     /// [`LoginProgress::SignedIn`] means that there is a newer lease already. The caller tries that first.
     ///
@@ -72,12 +72,12 @@ impl AuthSession {
     /// Waits until a login has ended, and its tokens are stored. A caller that comes a little late gets the result, too.
     ///
     /// [`LoginProgress::Offered`] means that the process that asked the person has died, and that this caller is to show the
-    /// request again. It then waits once more.
+    /// request again. After that, the caller waits again.
     ///
     /// # Errors
     ///
-    /// The [`LoginReason`](crate::LoginReason) for which no login was stored. `UnknownLogin` for an attempt of another
-    /// session, or one that ended long ago.
+    /// The [`LoginReason`](crate::LoginReason) why no login was stored. `UnknownLogin` for an attempt of another session,
+    /// or one that ended long ago.
     ///
     /// # Cancellation
     ///
@@ -100,8 +100,8 @@ impl AuthSession {
         self.engine.complete_login(callback, timeout).await
     }
 
-    /// Cancels the login that is under way in this process, and waits for its end. A code that is being presented is not
-    /// called back. Its login is stored, and this returns [`LoginProgress::SignedIn`].
+    /// Cancels the login that is under way in this process, and waits for its end. If the code is already being redeemed,
+    /// the login is stored, and this returns [`LoginProgress::SignedIn`].
     ///
     /// # Errors
     ///
@@ -119,16 +119,16 @@ impl AuthSession {
     /// Signs the session in with a grant that needs no person, and serves it from then on. It replaces the session's previous
     /// login and begins a new epoch (law 12). The first token is obtained by the next caller.
     ///
-    /// A session without a record needs no call of this. It is for one that was logged out, or that belonged to a person or to
-    /// another client. New credentials of the same client are stored with [`configure`](Self::configure), which keeps the
-    /// token.
+    /// A session without a record does not need this call. It is for a session that was logged out, or that belonged to a
+    /// person or to another client. New credentials of the same client are stored with [`configure`](Self::configure), which
+    /// keeps the token.
     ///
     /// # Errors
     ///
     /// [`LoginError::NoProofs`] for a grant whose tokens are to be [bound](MachineGrant::dpop) to a key, if none can be made.
-    /// [`LoginError::Discovery`] if no authorization server was found, [`LoginError::Endpoint`] if none could be, and
-    /// [`LoginError::Refused`] if the session could not store the grant. Nothing was changed then, unless the store timed
-    /// out.
+    /// [`LoginError::Discovery`] if no authorization server was found, [`LoginError::Endpoint`] if the session has no MCP
+    /// server and the grant names no authorization server, and [`LoginError::Refused`] if the session could not store the
+    /// grant. Nothing was changed then, unless the store timed out.
     ///
     /// # Cancellation
     ///
@@ -160,8 +160,8 @@ impl AuthSession {
 }
 
 impl AuthRuntime {
-    /// Takes a person's answer by its key alone, for a route that serves the answers of all sessions. Otherwise like
-    /// [`AuthSession::complete_login`].
+    /// Takes a person's answer, and finds the session by the answer's `state`, for a route that serves the answers of all
+    /// sessions. Otherwise like [`AuthSession::complete_login`].
     ///
     /// # Errors
     ///
@@ -174,8 +174,8 @@ impl AuthRuntime {
         self.engine.complete_login(callback, timeout).await
     }
 
-    /// Returns the logins that wait for a person, of all sessions and processes on the store. A host that was restarted
-    /// listens at their addresses again, and begins a login of each session, which shows the same prompt.
+    /// Returns the pending logins of all sessions and processes on the store. A host that was restarted listens at their
+    /// addresses again, and begins a login for each of these sessions, which shows the same prompt again.
     ///
     /// # Errors
     ///

@@ -25,11 +25,11 @@ pub mod memory {
     pub use tokenkeeper_actors::memory::MemoryStore;
     use tokenkeeper_actors::values::DigestKey;
 
-    /// An empty store. Its digests have a key of the operating system's randomness.
+    /// An empty store. The key of its digests comes from the operating system's randomness.
     ///
     /// # Errors
     ///
-    /// If the operating system has no randomness to give.
+    /// An error if the operating system has no randomness.
     pub fn open() -> io::Result<MemoryStore> {
         Ok(MemoryStore::new(DigestKey::random().map_err(io::Error::other)?))
     }

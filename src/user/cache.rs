@@ -14,10 +14,10 @@ use super::error::UserError;
 use super::options::{MAX_KEPT, UserOptions};
 use crate::Reason;
 
-/// The part of its maximum age by which a context is renewed earlier, at most. One tenth.
+/// A context is renewed earlier than its maximum age by up to this part of it, one tenth.
 const SPREAD: u32 = 10;
 
-/// How often a fetch is begun again for the same callers, because a login or a logout came first.
+/// The maximum number of times that a fetch is begun again for the same callers, because a login or a logout came first.
 const MAX_RESTARTS: u32 = 2;
 
 /// The maximum number of callers that wait for one session's user.
@@ -59,10 +59,10 @@ pub(crate) enum Served {
     TurnedAway,
 }
 
-/// The consequence of a question.
+/// The decision about a caller that asks.
 #[derive(Debug)]
 pub(crate) enum Asked<W> {
-    /// This caller is answered.
+    /// The caller gets this answer at once.
     Answered(W, Answer, Served),
     /// The caller waits for the fetch that is under way.
     Waits,
@@ -70,7 +70,7 @@ pub(crate) enum Asked<W> {
     Begins,
 }
 
-/// The consequence of the end of a fetch.
+/// The decisions at the end of a fetch.
 #[derive(Debug)]
 pub(crate) struct Ended<W> {
     /// The callers to answer.
@@ -86,9 +86,9 @@ pub(crate) struct Ended<W> {
 pub(crate) struct Cache<W> {
     kept: Option<Kept>,
     state: State<W>,
-    /// Failures in a row.
+    /// The number of consecutive failures.
     failures: u32,
-    /// How long the context is worth its memory.
+    /// The time for which the context is worth its memory.
     usable_for: Duration,
 }
 
@@ -97,11 +97,11 @@ enum State<W> {
     Idle,
     Fetching {
         waiters: Vec<(W, UserOptions)>,
-        /// When the fetch began.
+        /// The time at which the fetch began.
         since: ElapsedTime,
         restarts: u32,
     },
-    /// Forgotten from `until` on, and at once with another login.
+    /// Forgotten from `until` on, and at once if the session has another login.
     Failed {
         error: UserError,
         login: Option<ServedLogin>,
@@ -114,7 +114,7 @@ enum State<W> {
 #[derive(Clone, Debug)]
 pub(crate) struct Kept {
     context: UserContext,
-    /// When its fetch began, from which its age counts.
+    /// The time at which its fetch began, from which its age is counted.
     at: ElapsedTime,
     /// The part of [`SPREAD`] by which it is renewed earlier.
     spread: Jitter,
@@ -138,7 +138,7 @@ impl Kept {
     }
 }
 
-/// Whether the two are one login, or neither is any.
+/// Whether the two are the same login. Two missing logins are the same.
 fn same(one: Option<ServedLogin>, other: Option<ServedLogin>) -> bool {
     match (one, other) {
         (Some(one), Some(other)) => one.is_same(&other),
@@ -153,7 +153,7 @@ impl<W> Default for Cache<W> {
 }
 
 impl<W> Cache<W> {
-    /// A caller asks. `login` is the session's login at this time, if it has one.
+    /// Handles the question of a caller. `login` is the session's login at this time, if it has one.
     pub(crate) fn ask(
         &mut self,
         waiter: W,
@@ -197,8 +197,8 @@ impl<W> Cache<W> {
         }
     }
 
-    /// Forgets the context, for example because the session was logged out. A fetch that is under way goes on, and its result is
-    /// judged by its login.
+    /// Forgets the context, for example because the session was logged out. A fetch that is under way goes on, and its result
+    /// is dropped if its login is no longer the session's.
     pub(crate) fn forget(&mut self) {
         self.kept = None;
         if let State::Failed { .. } = self.state {
@@ -206,7 +206,7 @@ impl<W> Cache<W> {
         }
     }
 
-    /// The fetch has ended. `login` is the session's login at this time, if it has one.
+    /// Handles the end of the fetch. `login` is the session's login at this time, if it has one.
     pub(crate) fn end(
         &mut self,
         result: Result<UserContext, Failure>,
@@ -219,7 +219,7 @@ impl<W> Cache<W> {
         };
         let is_superseded = match &result {
             Ok(context) => !same(login, Some(context.login())),
-            // A login has come since the session had no token.
+            // A login was installed after the session had no token.
             Err(Failure { error, login: None }) => {
                 error.reason().is_some_and(Reason::is_login_required) && login.is_some()
             }
@@ -256,7 +256,7 @@ impl<W> Cache<W> {
     fn failed(&mut self, failure: &Failure, login: Option<ServedLogin>, now: ElapsedTime, jitter: Jitter) {
         let Failure { error, login: used } = failure;
         let Some(pause) = error.pause(self.failures) else {
-            // The session itself answers at once, and a login counts at once.
+            // The session answers at once by itself, and a login takes effect at once, so nothing is remembered.
             self.failures = 0;
             return;
         };
@@ -280,12 +280,12 @@ impl<W> Cache<W> {
         }
     }
 
-    /// The context that callers may take without a message, by its age.
+    /// The context that callers may take without a message, if it is fresh enough for them.
     pub(crate) fn kept(&self) -> Option<&Kept> {
         self.kept.as_ref()
     }
 
-    /// When there is nothing left that is worth its memory. `None` while a fetch is under way.
+    /// The time from which nothing here is worth its memory. `None` while a fetch is under way.
     pub(crate) fn ends_at(&self) -> Option<ElapsedTime> {
         let failed = match &self.state {
             State::Fetching { .. } => return None,
@@ -299,8 +299,8 @@ impl<W> Cache<W> {
 }
 
 impl UserError {
-    /// How long the provider is left alone after this failure, which follows `failures` others. `None` if the failure is not
-    /// remembered, because the next caller may have another answer at once.
+    /// The pause before the provider is asked again after this failure, which follows `failures` others. `None` if the
+    /// failure is not remembered, because the next caller may have another answer at once.
     fn pause(&self, failures: u32) -> Option<Duration> {
         let doubled = |first: Duration, max: Duration| Some(first.saturating_mul(1 << failures.min(8)).min(max));
         match self {

@@ -11,14 +11,14 @@ use crate::Generation;
 
 /// The person who is signed in to a session, as the provider describes them. Cheap to clone; clones share one value.
 ///
-/// It is immutable. A later [`user`](crate::AuthSession::user) returns another one once this one is too old, and after a login
-/// or a logout at once.
+/// It is immutable. [`user`](crate::AuthSession::user) returns another context once this one is too old, and at once after a
+/// login or a logout.
 ///
-/// Its texts are the provider's, and of any content that has no control characters. They are for display, and for decisions that
-/// the host would base on the provider's word. Claims of an access token are read as the issuer sent them to this process, over
+/// The provider wrote its texts, which may contain anything but control characters. They are for display, and for decisions
+/// that the host would leave to the provider. Claims of an access token are read as the issuer sent them to this process, over
 /// TLS, and their signature is not verified.
 ///
-/// `Debug` shows none of them.
+/// `Debug` shows no text of the person.
 #[derive(Clone, PartialEq, Eq)]
 pub struct UserContext(Arc<Parts>);
 
@@ -42,7 +42,7 @@ impl UserContext {
         Self(Arc::new(parts))
     }
 
-    /// The person's identifier at the provider. It is not empty. It is unique within the provider alone.
+    /// The person's identifier at the provider. It is not empty. It is unique only within the provider.
     pub fn subject(&self) -> &str {
         &self.0.subject
     }
@@ -58,23 +58,23 @@ impl UserContext {
         self.0.email.as_deref()
     }
 
-    /// Whether the provider has verified that the e-mail address is the person's. `None` if it does not state that.
+    /// Whether the provider has verified that the e-mail address is the person's. `None` if the provider does not state it.
     pub fn is_email_verified(&self) -> Option<bool> {
         self.0.email_verified
     }
 
-    /// The groups and roles, in the provider's order. Empty if it names none.
+    /// The groups and roles, in the provider's order. Empty if the provider names none.
     pub fn groups(&self) -> &[String] {
         &self.0.groups
     }
 
-    /// All claims, in one object with a member for each answer. Its members have the names of the mapping's
+    /// All claims, in one object with a member for each answer. The members have the names of the mapping's
     /// [requests](crate::user::UserMapping::requests), and `access_token` or `id_token` for the claims of a token.
     pub fn claims(&self) -> &Value {
         &self.0.claims
     }
 
-    /// The generation of the lease that the claims were fetched with. A refresh of the same login leaves it as it is.
+    /// The generation of the lease that the claims were fetched with. A refresh does not change it.
     pub fn generation(&self) -> Generation {
         self.0.generation
     }
@@ -84,7 +84,7 @@ impl UserContext {
         self.0.fetched_at
     }
 
-    /// The login that it belongs to.
+    /// The login that the context belongs to.
     pub(crate) fn login(&self) -> ServedLogin {
         ServedLogin { epoch: self.0.generation.epoch, signed_in: self.0.signed_in }
     }

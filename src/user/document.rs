@@ -20,7 +20,7 @@ const MAX_TEXT: usize = 1024;
 /// The maximum number of groups.
 const MAX_GROUPS: usize = 1024;
 
-/// The meaning of a provider's own word of an error.
+/// The meaning of a provider's own error code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Word {
     Unauthorized,

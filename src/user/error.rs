@@ -1,13 +1,13 @@
-//! Why there is no user context.
+//! The reasons why there is no user context.
 
 use std::time::Duration;
 
 use crate::discovery::DiscoveryError;
 use crate::{ProofError, Reason, Scopes, TokenError};
 
-/// Why there is no user context. It holds no text of a server and no token.
+/// The reason why there is no user context. It holds no text of a server and no token.
 ///
-/// None of them costs the session its tokens. A pair that was obtained by a refresh within the fetch is stored and served.
+/// No such error costs the session its tokens. Tokens that a refresh within the fetch brought are stored and served.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum UserError {
@@ -17,7 +17,7 @@ pub enum UserError {
     /// The token is bound to a key (DPoP), and there is no proof that the provider accepts.
     #[error(transparent)]
     Proof(#[from] ProofError),
-    /// The session is none of a runtime with an HTTP client, such as one of the testkit.
+    /// The session does not belong to a runtime with an HTTP client. A session of the testkit is an example.
     #[error("the session belongs to no runtime that could ask a provider: open it with AuthRuntime::session")]
     NoRuntime,
     /// The metadata of the issuer names no userinfo endpoint that may receive the token, and no mapping names one.
@@ -26,7 +26,7 @@ pub enum UserError {
          (RuntimeBuilder::user_mapping)"
     )]
     NoEndpoint,
-    /// The metadata of the issuer cannot be had.
+    /// The metadata of the issuer cannot be obtained.
     #[error("the userinfo endpoint is not known: {0}")]
     Discovery(DiscoveryError),
     /// The provider has refused the session's token, and a refreshed one as well (401).
@@ -83,10 +83,10 @@ pub enum UserError {
     /// The session's record cannot be read.
     #[error("the session's record cannot be read: check the credential store")]
     StoreTrouble,
-    /// A login or a logout came first each time.
+    /// A login or a logout came in between at each attempt.
     #[error("the session's login changed while the user was asked for: ask again")]
     Superseded,
-    /// The caller's time is over. The request goes on for the next caller.
+    /// The caller's time-out has passed. The request goes on for the next caller.
     #[error("the user was not known in time: ask again")]
     DeadlinePassed,
     /// Too many callers wait for this session's user.

@@ -29,7 +29,7 @@ use crate::{
 /// The time for a whole fetch, tokens and all requests included.
 const FETCH_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// How long the fetch waits for a token.
+/// The maximum time for which the fetch waits for a token.
 const TOKEN_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The time-out of one request.
@@ -38,7 +38,7 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 /// The maximum length of an answer in bytes, as it arrives and decoded. It is also the limit for all answers together.
 const MAX_ANSWER: usize = 64 * 1024;
 
-/// How often the token and the record are read, until they are of one login.
+/// The maximum number of times that the token and the record are read until both belong to one login.
 const MAX_READS: u32 = 3;
 
 /// The header with which a server asks for a proof with a nonce (RFC 9449 section 9). Such an answer is no refusal.
@@ -55,7 +55,7 @@ struct Fetch<'a> {
     epoch: Epoch,
     /// The lease of the last request.
     lease: Lease,
-    /// Whether a refusal has already caused a refresh. There is one in a fetch.
+    /// Whether a refusal has already caused a refresh. A fetch makes one refresh at most.
     has_refreshed: bool,
     /// The length of the answers so far, in bytes.
     length: usize,
@@ -64,7 +64,7 @@ struct Fetch<'a> {
 /// The meaning of an answer.
 enum Verdict {
     Answer(Value),
-    /// 401, or the provider's word for it.
+    /// Status 401, or the provider's own error code for it.
     Unauthorized,
     Forbidden,
     Failed(UserError),
@@ -79,7 +79,7 @@ impl Source for SessionSource {
     async fn fetch(&self) -> Result<UserContext, Failure> {
         #[expect(
             clippy::disallowed_methods,
-            reason = "a request for the user may be dropped at any time, and a refresh in it is not dropped with it"
+            reason = "a request for the user may be dropped at any time, and a refresh that it caused goes on"
         )]
         let fetched = tokio::time::timeout(FETCH_TIMEOUT, fetch(&self.0)).await;
         fetched.unwrap_or(Err(Failure { error: UserError::Unreachable, login: None }))
@@ -98,13 +98,13 @@ async fn fetch(session: &AuthSession) -> Result<UserContext, Failure> {
         let lease = lease.map_err(|error| Failure { error: error.into(), login: None })?;
         let epoch = lease.generation().epoch;
         let failed = |error: UserError| {
-            // An error of the session is its current answer, and not that to the token of one login.
+            // An error of the session itself does not depend on the token of one login.
             let is_of_session = matches!(error, UserError::Token(_));
             Failure { error, login: (!is_of_session).then_some(ServedLogin { epoch, signed_in: None }) }
         };
         let record = providers.store.load(session.identity()).await.map_err(|_| failed(UserError::StoreTrouble))?;
         let record = record.filter(|record| record.epoch == epoch);
-        // The login changed between the two, or it is not stored yet.
+        // The login changed between the two reads, or it is not stored yet.
         let Some(grant) = record.as_ref().and_then(|record| record.grant()) else { continue };
         let mut fetch = Fetch { providers, session, grant, epoch, lease, has_refreshed: false, length: 0 };
         let mapping = providers.mapping(session.identity(), grant);
@@ -222,7 +222,7 @@ impl Fetch<'_> {
             headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
             *sent.body_mut() = Body::new(body.to_string());
         }
-        // Last, so that no header of the mapping stands in its place.
+        // This comes last, so that no header of the mapping can replace the authorization.
         sent.headers_mut().extend(authorization);
         *sent.method_mut() = method.clone();
         *sent.uri_mut() = url.parse().map_err(|_| UserError::UnsafeAddress)?;
@@ -272,7 +272,7 @@ impl Fetch<'_> {
                 let server = server.map_err(UserError::Discovery)?;
                 (server.userinfo_endpoint.clone().ok_or(UserError::NoEndpoint)?, reach)
             }
-            // The host vouches for it.
+            // The host vouches for the URL.
             UserPlace::Url(url) => (url.clone(), Reach::Any),
             UserPlace::TokenHost(path) => {
                 let host = Url::parse(&self.grant.binding.token_endpoint).map_err(|_| UserError::UnsafeAddress)?;
@@ -284,7 +284,7 @@ impl Fetch<'_> {
 }
 
 impl UserError {
-    /// Whether no other answer can make up for it.
+    /// Whether the error ends the whole fetch, because no other answer can replace the missing one.
     fn ends_fetch(&self) -> bool {
         matches!(self, Self::SubjectMismatch | Self::Superseded | Self::Token(_))
     }

@@ -13,7 +13,7 @@ use crate::grant::may_receive_secrets;
 
 pub use pick::{UserElement, UserPick};
 
-/// Where a provider describes the person who is signed in, and which of its claims mean what.
+/// Where a provider describes the person who is signed in, and the meaning of the claims.
 ///
 /// The answers of all requests are put into one document, under the requests' names. The claims of a token are a member of it,
 /// too. The fields are then picked from the document.
@@ -41,7 +41,8 @@ pub use pick::{UserElement, UserPick};
 ///
 /// # Safety
 ///
-/// A mapping names the places that the session's access token is sent to, so it is the host's and never a server's (law 13).
+/// A mapping names the places that the session's access token is sent to, so only the host may provide it, and never a
+/// server (law 13).
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
@@ -63,7 +64,7 @@ pub struct UserMapping {
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct UserRequest {
-    /// The member of the document that its answer becomes. Neither `access_token` nor `id_token`.
+    /// The member of the document that holds the answer. It must not be `access_token` or `id_token`.
     pub name: String,
     /// The address.
     pub at: UserPlace,
@@ -71,7 +72,7 @@ pub struct UserRequest {
     /// 5.3.2). Always so at [`UserPlace::Userinfo`]. Default no.
     #[serde(default)]
     pub openid: bool,
-    /// Whether the person is known without the answer. A refusal of such a request costs no refresh. Default no.
+    /// Whether the answer may be missing. A refusal of such a request causes no refresh. Default no.
     #[serde(default)]
     pub optional: bool,
     /// Further headers, such as `Accept` or the version of an API. Never those that HTTP or the token needs.
@@ -106,19 +107,19 @@ pub enum UserPlace {
 pub struct UserEnvelope {
     /// The member that is `true` in a successful answer. An answer without it is an error.
     pub ok: String,
-    /// The member with the word of the error.
+    /// The member that holds the error code.
     pub error: String,
-    /// The words that mean what a 401 means.
+    /// The codes that mean the same as a 401.
     pub unauthorized: Vec<String>,
-    /// The words that mean that a scope is missing.
+    /// The codes for a missing scope.
     #[serde(default)]
     pub forbidden: Vec<String>,
-    /// The words that mean that the provider wants a pause.
+    /// The codes with which the provider asks for a pause.
     #[serde(default)]
     pub throttled: Vec<String>,
 }
 
-/// The fields of a person. Of several places, the first counts that has a value.
+/// The fields of a person. If a field has several places, the first that has a value counts.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
@@ -134,12 +135,13 @@ pub struct UserFields {
     /// Whether the e-mail address is verified, as `true` or `"true"`.
     #[serde(default)]
     pub email_verified: Vec<UserPick>,
-    /// Groups and roles. All places count, and each name once. A string is split at spaces no further.
+    /// Groups and roles. The values at all places are joined, and each name is kept once. A string is one name and is not
+    /// split.
     #[serde(default)]
     pub groups: Vec<UserPick>,
 }
 
-/// Why a mapping cannot be used.
+/// The reason why a mapping cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum UserMappingError {
@@ -160,7 +162,7 @@ pub enum UserMappingError {
         "an address of the mapping must be an exact https URL (or http on loopback), or a path that begins with one slash"
     )]
     Address,
-    /// A header cannot be sent, or is one that HTTP or the token needs.
+    /// A header cannot be sent, or must not be set because HTTP or the token needs it.
     #[error(
         "a header of the mapping is none that a mapping may set: leave out Authorization, DPoP, Cookie, Host and the like"
     )]
@@ -183,7 +185,7 @@ const RESERVED: [HeaderName; 9] = [
     crate::proof::PROOF,
 ];
 
-/// The members of the document that are not of a request.
+/// The members of the document that no request brings.
 pub(crate) const ACCESS_TOKEN: &str = "access_token";
 pub(crate) const ID_TOKEN: &str = "id_token";
 
@@ -200,12 +202,12 @@ impl UserMapping {
         Ok(mapping)
     }
 
-    /// Whether a request goes to a URL that is one provider's alone.
+    /// Whether a request goes to a URL, which belongs to one provider alone.
     pub(crate) fn names_a_url(&self) -> bool {
         self.requests.iter().any(|request| matches!(request.at, UserPlace::Url(_)))
     }
 
-    /// Whether the mapping can be used.
+    /// Checks that the mapping can be used.
     ///
     /// # Errors
     ///
@@ -241,7 +243,7 @@ impl UserPlace {
                 path.starts_with('/') && may_receive_secrets(&["https://host.example", path].concat())
             }
         };
-        // Two slashes would begin another host.
+        // A path with two slashes at its start would name another host.
         if is_good && !matches!(self, Self::TokenHost(path) if path.starts_with("//")) {
             Ok(())
         } else {

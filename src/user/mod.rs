@@ -1,7 +1,7 @@
 //! The person who is signed in to a session, fetched once for all callers.
 //!
-//! [`AuthSession::user`] returns a [`UserContext`]. It is fetched from the provider at the first call, kept for five minutes, and
-//! shared by all callers. Where a provider describes its users is data, a [`UserMapping`].
+//! [`AuthSession::user`] returns a [`UserContext`]. It is fetched from the provider at the first call, kept for five minutes,
+//! and shared by all callers. A [`UserMapping`] states, as data, where a provider describes its users.
 //!
 //! ```no_run
 //! # async fn handle(session: &tokenkeeper::AuthSession) -> Result<(), tokenkeeper::user::UserError> {
@@ -14,13 +14,14 @@
 //! # Rules
 //!
 //! - **One fetch.** One fetch is under way for a session, for any number of callers. It outlives them.
-//! - **One login.** A context belongs to the login that it was fetched with. A refresh leaves it as it is. After a logout, a new
-//!   login or the change of a subject it is not returned again, and a fetch that began before is dropped.
+//! - **One login.** A context belongs to the login that it was fetched with. A refresh does not change it. After a logout, a
+//!   new login or a change of the subject it is not returned again, and the result of a fetch that began before is dropped.
 //! - **One refresh.** If the provider refuses the token (401), the lease is invalidated, and the request is sent once more after
 //!   one refresh. A second refusal is [`UserError::Refused`]. There is no third request.
 //! - **No waiting for itself.** A fetch asks the session for a token as any caller does. The session never waits for a fetch.
-//! - **The token stays where it belongs.** It goes to the userinfo endpoint that the issuer's metadata names, or to the addresses
-//!   of the mapping, which is the host's. No redirect is followed. A token that is bound to a key goes with a proof.
+//! - **The token stays where it belongs.** It goes to the userinfo endpoint that the issuer's metadata names, or to the
+//!   addresses of the mapping, which the host provides. No redirect is followed. A token that is bound to a key goes with a
+//!   proof.
 //! - **The subject is the session's.** An answer of a userinfo endpoint about another `sub` is dropped (OpenID Connect Core
 //!   section 5.3.2).
 //! - **Memory is given back.** An entry is removed when its context is too old, and at a logout. Idle sessions have none.
@@ -54,10 +55,8 @@ pub(crate) use users::Users;
 
 impl AuthSession {
     /// Returns the person who is signed in, with the options of the runtime
-    /// ([`RuntimeBuilder::user_options`](crate::RuntimeBuilder::user_options)).
-    ///
-    /// While a context of this login is fresh, this takes no message and no allocation. Otherwise the provider is asked, once
-    /// for all callers.
+    /// ([`RuntimeBuilder::user_options`](crate::RuntimeBuilder::user_options)). While a context of this login is fresh, this
+    /// needs no message and no allocation. Otherwise the provider is asked, once for all callers.
     ///
     /// # Errors
     ///
@@ -87,8 +86,8 @@ impl AuthSession {
         }
     }
 
-    /// The person who is signed in, if a context is at hand that is fresh enough for the options of the runtime. Nothing is asked
-    /// for, and there is no future.
+    /// The person who is signed in, if a context is at hand that is fresh enough for the options of the runtime. Nothing is
+    /// requested, and there is nothing to await.
     pub fn user_at_hand(&self) -> Option<UserContext> {
         let users = self.users().ok()?;
         users.at_hand(self.identity(), &users.options, || self.engine.served_login())

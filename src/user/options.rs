@@ -1,4 +1,4 @@
-//! How fresh a user context must be, and how long a caller waits for it.
+//! Options of a request for a user context, which are its maximum age and the caller's time-out.
 
 use std::time::Duration;
 
@@ -9,13 +9,13 @@ pub(crate) const MAX_KEPT: Duration = Duration::from_secs(60 * 60);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UserOptions {
     /// The maximum age of a context that was fetched before (5 minutes). Each context is renewed at an age of its own between
-    /// nine tenths of this and this, so that sessions which began together do not ask together. Zero asks the provider, unless
-    /// a request to it is under way. Contexts are kept for an hour at most.
+    /// nine tenths of this value and this value, so that sessions which began together do not ask together. Zero asks the
+    /// provider, unless a request to it is under way. Contexts are kept for an hour at most.
     pub max_age: Duration,
-    /// How much older than [`max_age`](Self::max_age) the context may be that is returned if the provider cannot be asked
-    /// (none). It never holds for another login or person, nor if a login is required.
+    /// If the provider cannot be asked, a context is returned that is older than [`max_age`](Self::max_age) by at most this
+    /// time (none). A context of another login or person is never returned, and none is returned if a login is required.
     pub stale_if_error: Duration,
-    /// The time that the caller is willing to wait (30 s). After that it gets
+    /// The time that the caller is willing to wait (30 s). After that, the caller gets
     /// [`DeadlinePassed`](crate::user::UserError::DeadlinePassed). The request to the provider goes on.
     pub timeout: Duration,
 }
@@ -27,7 +27,7 @@ impl Default for UserOptions {
 }
 
 impl UserOptions {
-    /// How long a context serves callers with these options, in trouble.
+    /// The time for which a context may serve callers with these options if the provider cannot be asked.
     pub(crate) fn usable_for(&self) -> Duration {
         self.max_age.saturating_add(self.stale_if_error).min(MAX_KEPT)
     }

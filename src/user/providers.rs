@@ -1,4 +1,4 @@
-//! The parts of a runtime that its sessions' users are fetched with.
+//! The parts of a runtime with which the users of its sessions are fetched.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -15,20 +15,20 @@ use crate::grant::RefreshGrant;
 use crate::http::HttpClient;
 use crate::issuers::providers::Providers;
 
-/// The way to the providers, for all sessions of a runtime.
+/// Everything that is needed to ask the providers, for all sessions of a runtime.
 #[derive(Debug)]
 pub(crate) struct UserProviders {
     pub(crate) http: Arc<dyn HttpClient>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) store: Arc<dyn TokenStore>,
     pub(crate) discovery: Discovery,
-    /// Knows the reach of a plan's requests.
+    /// Determines the reach of a plan's requests.
     pub(crate) refresh: RefreshGrant,
     /// The known providers, whose rows may have mappings.
     pub(crate) providers: Providers,
     /// The mappings of the host, by the provider.
     pub(crate) mappings: BTreeMap<ProviderName, UserMapping>,
-    /// The mapping of sessions whose provider has none.
+    /// The mapping of sessions whose provider has no mapping.
     pub(crate) fallback: UserMapping,
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// The counts of a runtime's user contexts since its start. All only grow, except [`kept`](Self::kept).
+/// The counts of a runtime's user contexts since its start. All counts only grow, except [`kept`](Self::kept).
 ///
 /// Each call of [`user`](crate::AuthSession::user) counts as one of the first five.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -14,11 +14,12 @@ pub struct UserStats {
     pub misses: u64,
     /// Calls that waited for a request which was under way.
     pub coalesced: u64,
-    /// Calls that were answered with the failure of a short time ago.
+    /// Calls that were answered with a recent failure.
     pub failure_hits: u64,
     /// Calls that were turned away, because too many wait for the session.
     pub turned_away: u64,
-    /// Fetches that were begun. Each asks the provider for one person. A login or a logout in between begins another one.
+    /// Fetches that were begun. Each asks the provider for one person. If a login or a logout comes in between, another
+    /// fetch begins.
     pub fetches: u64,
     /// Answers with a context that was too old, because the provider could not be asked.
     pub stale: u64,

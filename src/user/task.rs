@@ -14,7 +14,7 @@ use super::options::UserOptions;
 use super::stats::Counters;
 use crate::keyed::{Machine, Worker};
 
-/// The session of a caller, and the way to its provider.
+/// The session of a caller, with access to its provider.
 #[async_trait]
 pub(crate) trait Source: Send + Sync + 'static {
     /// The session's login at this time, if it has one.
@@ -24,7 +24,7 @@ pub(crate) trait Source: Send + Sync + 'static {
     async fn fetch(&self) -> Result<UserContext, Failure>;
 }
 
-/// Carries out the orders of all tasks.
+/// Carries out the fetches of all tasks.
 #[derive(Debug)]
 pub(crate) struct UserWorker;
 
@@ -91,7 +91,7 @@ impl UserTask {
                     counters.failure_hits.add(1);
                 }
                 tracing::debug!(%identity, event, "user");
-                // A caller may have gone.
+                // The caller may have dropped its future.
                 let _ = reply.send(answer);
                 None
             }
@@ -155,7 +155,7 @@ impl Machine for UserTask {
 
     fn answer(&mut self) {
         for (reply, answer) in std::mem::take(&mut self.answers) {
-            // A caller may have gone.
+            // The caller may have dropped its future.
             let _ = reply.send(answer);
         }
     }
@@ -169,7 +169,7 @@ impl Machine for UserTask {
     }
 }
 
-/// The entry is removed from the memory.
+/// Counts the entry as removed from the memory.
 impl Drop for UserTask {
     fn drop(&mut self) {
         self.counters.cleaned.add(1);

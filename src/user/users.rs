@@ -45,7 +45,7 @@ impl Users {
         Self { tasks, worker, providers: Arc::new(providers), spawner, options, counters, entropy }
     }
 
-    /// The context of this login that is fresh enough, if there is one.
+    /// The context of this login, if there is one that is fresh enough.
     pub(super) fn at_hand(
         &self,
         identity: &ServerIdentity,
@@ -77,7 +77,10 @@ impl Users {
         let message = Message::Ask { source, options, reply };
         let begin = || UserTask::new(identity.clone(), Arc::clone(&self.counters), self.entropy.clone());
         self.tasks.deliver(&self.worker, &ports, identity.clone(), message, begin);
-        #[expect(clippy::disallowed_methods, reason = "it bounds the caller's wait alone, and the fetch goes on")]
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "the time-out bounds only the caller's wait, and the fetch goes on"
+        )]
         let answer = tokio::time::timeout(options.timeout, answer).await;
         match answer {
             Ok(answer) => answer.unwrap_or(Err(UserError::Aborted)),

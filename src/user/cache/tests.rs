@@ -6,7 +6,7 @@ use crate::user::context::Parts;
 
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// The fraction that draws nothing, and the largest one.
+/// The jitter that changes nothing, and the largest one.
 const NONE: Jitter = Jitter::new(0);
 const MOST: Jitter = Jitter::new(u16::MAX);
 
@@ -82,8 +82,8 @@ fn each_caller_has_a_maximum_age_of_its_own_and_none_beyond_an_hour() {
     let within = |max_age| UserOptions { max_age, ..UserOptions::default() };
     assert!(ask(&mut cache, within(Duration::MAX), login(1), 3_599).is_some());
     assert!(ask(&mut cache, within(MINUTE), login(1), 59).is_some());
-    assert!(ask(&mut cache, within(MINUTE), login(1), 60).is_none(), "it begins a fetch");
-    assert!(ask(&mut cache, within(2 * MINUTE), login(1), 60).is_some(), "while that is under way");
+    assert!(ask(&mut cache, within(MINUTE), login(1), 60).is_none(), "the caller begins a fetch");
+    assert!(ask(&mut cache, within(2 * MINUTE), login(1), 60).is_some(), "an older context serves meanwhile");
     let mut cache = filled(NONE);
     assert!(ask(&mut cache, within(Duration::MAX), login(1), 3_600).is_none());
     assert!(ask(&mut filled(NONE), within(Duration::ZERO), login(1), 0).is_none());
@@ -94,7 +94,7 @@ fn a_context_belongs_to_one_login() {
     for other in [login(2), login(0), None] {
         assert!(ask(&mut filled(NONE), UserOptions::default(), other, 1).is_none());
     }
-    // The store was emptied, and its epochs have begun again.
+    // The store was emptied, so its epochs begin again.
     let at = |millis| Some(WallTime::from_millis(millis));
     let of = |signed_in| Some(ServedLogin { epoch: Epoch::new(1), signed_in });
     assert!(ask(&mut filled(NONE), UserOptions::default(), of(at(2)), 1).is_none());

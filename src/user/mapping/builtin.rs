@@ -5,13 +5,13 @@ use super::{UserElement, UserEnvelope, UserFields, UserMapping, UserPick, UserPl
 const GITHUB_ACCEPT: &str = "application/vnd.github+json";
 
 impl UserMapping {
-    /// OpenID Connect's own, which asks the userinfo endpoint of the issuer's metadata.
+    /// The mapping of OpenID Connect, which asks the userinfo endpoint of the issuer's metadata.
     pub fn openid() -> Self {
         standard()
     }
 
-    /// The built-in mapping of the provider with this name, for a host that changes it. `None` if there is none, and
-    /// [`openid`](Self::openid) applies.
+    /// The built-in mapping of the provider with this name, for a host that changes it. `None` if there is none.
+    /// [`openid`](Self::openid) applies then.
     pub fn of_provider(name: &str) -> Option<Self> {
         named(name)
     }
@@ -45,7 +45,7 @@ fn named(name: &str) -> Option<UserMapping> {
     })
 }
 
-/// OpenID Connect's own (OpenID Connect Core section 5). The claims of an ID token have the same names.
+/// The mapping of OpenID Connect (OpenID Connect Core section 5). The claims of an ID token have the same names.
 fn standard() -> UserMapping {
     let both = |claim: &str| picks(&[&["/userinfo/", claim].concat(), &["/id_token/", claim].concat()]);
     UserMapping {
@@ -86,7 +86,8 @@ fn atlassian() -> UserMapping {
     }
 }
 
-/// The claims of the access token and of an ID token. The userinfo endpoint is Graph's and refuses tokens of other resources.
+/// The claims of the access token and of an ID token. No userinfo endpoint is asked, because it belongs to Graph and refuses
+/// tokens for other resources.
 fn entra() -> UserMapping {
     let both = |claim: &str| picks(&[&["/access_token/", claim].concat(), &["/id_token/", claim].concat()]);
     UserMapping {
