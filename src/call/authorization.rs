@@ -25,9 +25,9 @@ impl Authorization {
         Self { lease, bound }
     }
 
-    /// Puts the authorization into a request's headers, in place of any that is there. It is `Authorization: Bearer` (RFC 6750
-    /// section 2.1), or `Authorization: DPoP` with the header `DPoP` (RFC 9449 section 7.1). The values are marked as
-    /// sensitive, so that HTTP clients neither log them nor add them to a compression table (HPACK).
+    /// Puts the authorization into a request's headers, and replaces an authorization that is there already. It is
+    /// `Authorization: Bearer` (RFC 6750 section 2.1), or `Authorization: DPoP` with the header `DPoP` (RFC 9449 section 7.1).
+    /// The values are marked as sensitive, so that HTTP clients neither log them nor add them to a compression table (HPACK).
     ///
     /// For a token that is bound to a key, each call of `apply` makes a new proof, because a server accepts a proof once. The
     /// proof covers the method and the destination of the attempt.
@@ -44,8 +44,8 @@ impl Authorization {
                 value.set_sensitive(true);
                 headers.insert(AUTHORIZATION, value);
             }
-            // This cannot happen, because sessions refuse such tokens. A credential of the caller's own must not be sent
-            // instead.
+            // This cannot happen, because sessions refuse tokens that fit into no header. An authorization that the caller
+            // has set must not be sent instead of the session's.
             Err(_) => drop(headers.remove(AUTHORIZATION)),
         }
     }

@@ -26,7 +26,7 @@ struct Inner {
 
 /// The reason why a request may not carry a session's token. Nothing was sent.
 ///
-/// It names the session's own server, and no part of the given URL, which may hold secrets.
+/// The error names the session's own server, and no part of the given URL, which may hold secrets.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Misdirected {
@@ -57,8 +57,8 @@ pub enum Misdirected {
         /// The session's server.
         server: ResourceUri,
     },
-    /// The path is neither the server's nor below it, or some servers would resolve it to one outside, or the URL has a user
-    /// name.
+    /// The path is neither the server's nor below it, or some servers would resolve it to a path outside, or the URL has a
+    /// user name.
     #[error(
         "the request's path is neither that of {} nor plainly below it: its tokens are for this path alone",
         server.as_str()
@@ -73,12 +73,13 @@ pub enum Misdirected {
 }
 
 impl AuthSession {
-    /// Checks that `url` is the session's MCP server or below it ([`ResourceUri::covers`]), or a URL of the API of the session's
-    /// provider or below one, and returns it as a destination of the session's calls. The check is made once, and the destination is kept.
+    /// Checks that `url` is the session's MCP server or below it ([`ResourceUri::covers`]), or a URL of the API of the
+    /// session's provider or below one, and returns it as a destination of the session's calls. A host makes this check once
+    /// for a URL, and keeps the destination.
     ///
     /// # Errors
     ///
-    /// [`Misdirected`], with the part of the URL that is not the server's.
+    /// [`Misdirected`], which states the part of the URL that differs from the server's.
     pub fn destination(&self, url: &str) -> Result<Destination, Misdirected> {
         let to_url = || {
             let (identity, target) = (self.identity().clone(), HtTarget::of(url));
@@ -124,7 +125,7 @@ impl Destination {
         &self.0.url
     }
 
-    /// The identity whose tokens may be sent to it.
+    /// The identity whose tokens may be sent to this URL.
     pub fn identity(&self) -> &ServerIdentity {
         &self.0.identity
     }

@@ -15,7 +15,7 @@ use crate::{
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CallError {
-    /// There is no token, or none that the server accepts.
+    /// There is no token, or the server accepts none.
     #[error("{error}")]
     Token {
         /// The reason, with the time for another attempt.

@@ -6,11 +6,11 @@ use std::task::{Context, Waker};
 
 use crate::{AuthSession, ChallengeKey, Lease, OperationKey, TokenError};
 
-/// The report of a refused lease to its session. If it was not made before, it is made on drop. A caller that gives up while
-/// metadata is read thus does not leave the refused token to the next caller.
+/// The report of a refused lease to its session. A report that was not made before is made on drop. So the next caller does
+/// not get the refused token, even if this caller gives up while metadata is read.
 pub(super) struct Report {
     session: AuthSession,
-    /// Taken when the report is made.
+    /// `None` once the report was made.
     lease: Option<Lease>,
     operation: OperationKey,
     challenge: ChallengeKey,
@@ -34,7 +34,7 @@ impl Drop for Report {
     fn drop(&mut self) {
         if let Some(lease) = self.lease.take() {
             let report = pin!(self.session.invalidate(&lease, self.operation, self.challenge));
-            // One poll notes the refusal. Its result is not needed.
+            // The first poll records the refusal. Its result is not needed.
             let _answer = report.poll(&mut Context::from_waker(Waker::noop()));
         }
     }

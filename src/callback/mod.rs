@@ -1,7 +1,7 @@
 //! The answer that a person's browser brings back from an authorization page (RFC 6749 section 4.1.2, RFC 9207).
 //!
-//! A host reads the answer of its own route with [`read`], and the text that a person pastes with [`pasted`]. Both find out
-//! which login the answer belongs to, and check nothing else. The login source checks the [`parameters`].
+//! A host reads the answer of its own route with [`read`], and the text that a person pastes with [`pasted`]. Both
+//! determine the login that the answer belongs to, and check nothing else. The login source checks the [`parameters`].
 
 #[cfg(feature = "loopback")]
 mod loopback;
@@ -23,24 +23,24 @@ pub use loopback::{HostForm, ListenError, LoopbackListener, LoopbackOptions, Out
 /// The maximum length of an answer in bytes, with the text around it.
 pub const MAX_ANSWER: usize = 8 * 1024;
 
-/// The minimum length of a code that is taken without its address, so that a stray word does not end a login. Codes are meant
-/// to have 128 bits of entropy (RFC 6749 section 10.10), which take 22 characters.
+/// The minimum length of a code that is taken without its address, so that some other word is not taken for a code and does
+/// not end the login. Codes are meant to have 128 bits of entropy (RFC 6749 section 10.10), which take 22 characters.
 const MIN_BARE_CODE: usize = 16;
 
 /// The characters that people and programs put around an address.
 const WRAPPERS: &[char] = &['"', '\'', '`', '<', '>', '(', ')', '[', ']', '“', '”', '‘', '’', '«', '»', ',', ';'];
 
-/// The parameters of an answer, percent-decoded. All of them were chosen by a server or a browser, so that none may be shown
-/// before `iss` has been judged (RFC 9207 section 2.4).
+/// The parameters of an answer, percent-decoded. All of them were chosen by a server or a browser, so none may be shown
+/// before `iss` has been compared (RFC 9207 section 2.4).
 ///
-/// `Debug` shows neither values nor secrets.
+/// `Debug` shows no values.
 #[derive(Clone)]
 #[non_exhaustive]
 pub struct Parameters {
     /// The authorization code.
     pub code: Option<AuthorizationCode>,
     /// The key of the `state` parameter. `None` if a person pasted a bare code, which comes without `state` and `iss`. The
-    /// login source accepts that from issuers only that do not advertise `iss`.
+    /// login source accepts such an answer only from issuers that do not advertise `iss`.
     pub state: Option<LoginKey>,
     /// The issuer, to be compared byte by byte (RFC 9207 section 2.4).
     pub iss: Option<String>,
@@ -73,7 +73,7 @@ pub enum CallbackError {
         "this is not the address of a finished sign-in: copy the whole address of the page that the browser ended at"
     )]
     NoAnswer,
-    /// The text contains an answer without the `state` parameter, which belongs to no login (RFC 6749 section 10.12).
+    /// The text contains an answer without the `state` parameter, so it belongs to no login (RFC 6749 section 10.12).
     #[error(
         "the address lacks the parameter `state`: copy the whole address, and begin the sign-in again if that is all"
     )]
@@ -149,14 +149,14 @@ pub fn pasted(key: LoginKey, text: &str) -> Result<Callback, CallbackError> {
         (None, None) => Err(CallbackError::NoAnswer),
         (None, Some(code)) => {
             let answer = form_urlencoded::Serializer::new(String::new()).append_pair("code", &code).finish();
-            // Encoding may have made the answer longer than `parameters` accepts.
+            // Percent-encoding may have made the answer longer than `parameters` accepts.
             if answer.len() > MAX_ANSWER { Err(CallbackError::TooLong) } else { Ok(Callback::new(key, answer)) }
         }
     }
 }
 
-/// Returns the parameters of an answer, as [`Callback::expose`] returns it. Unknown parameters are left out. An empty one
-/// counts as absent (RFC 6749 section 3.1).
+/// Returns the parameters of an answer, as [`Callback::expose`] returns it. Unknown parameters are left out. An empty
+/// parameter counts as absent (RFC 6749 section 3.1).
 ///
 /// # Errors
 ///
@@ -189,7 +189,7 @@ pub fn parameters(answer: &str) -> Result<Parameters, CallbackError> {
     })
 }
 
-/// The callback of a query that is an answer with a `state`.
+/// The callback of a query, which must be an answer with a `state`.
 fn keyed(query: &str) -> Result<Callback, CallbackError> {
     let Parameters { code, state, error, .. } = parameters(query)?;
     match state {
@@ -219,7 +219,7 @@ fn queries(text: &str) -> Result<Vec<String>, CallbackError> {
     Ok(queries)
 }
 
-/// `word` without the wrappers around it. Wrappers at its end alone are kept, because they may belong to the query.
+/// `word` without the wrappers around it. Wrappers that are only at its end are kept, because they may belong to the query.
 fn unwrapped(word: &str) -> &str {
     match word.starts_with(WRAPPERS) {
         true => word.trim_matches(WRAPPERS),

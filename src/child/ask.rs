@@ -74,9 +74,9 @@ pub(super) enum Answer {
     BoundToken,
     /// The line is no request.
     BadRequest,
-    /// The capability is not that of this socket.
+    /// The capability is not the one of this socket's child.
     UnknownChild,
-    /// The process on the other side belongs to another user.
+    /// The process that has connected belongs to another user.
     OtherUser,
 }
 

@@ -1,4 +1,4 @@
-//! The token file of a child grant. Its session is kept warm.
+//! The token file of a child grant, whose session is kept warm.
 
 use std::io;
 use std::sync::Arc;
@@ -10,8 +10,8 @@ use tokio::sync::watch;
 use super::folder::Folder;
 use crate::{AuthSession, Generation, Lease, ProofError, Reason, TokenError, TokenKind, TokenOptions, Validity};
 
-/// The maximum remaining lifetime at which a token is replaced. It is before the early window of the default policy, in which
-/// callers of the session begin a refresh.
+/// The maximum remaining lifetime at which a token is replaced. This is earlier than the early window of the default policy,
+/// in which callers of the session begin a refresh.
 const LEAD: Duration = Duration::from_secs(600);
 
 /// The time-out of one attempt to get a token.
@@ -31,7 +31,7 @@ pub(super) enum FileState {
     Pending,
     /// The file was written, or the hand-off has no file.
     Written,
-    /// There is no token for it.
+    /// The session has no token that could be written.
     NoToken(TokenError),
     /// The token needs a proof of possession, for which the child has no key.
     BoundToken,
@@ -108,7 +108,7 @@ impl Keeper {
         }
     }
 
-    /// Whether the session still serves the token in the file to callers.
+    /// Whether the token in the file is the one that the session serves to callers, and has not expired.
     fn is_served(&mut self) -> bool {
         let served = generation(&self.watch.now());
         let written = self.written.as_ref().map(Lease::generation);
@@ -122,7 +122,7 @@ impl Keeper {
         left.map_or(PAUSES.1, |left| left.saturating_sub(lead))
     }
 
-    /// The time-out of an attempt. It ends when the token in the file expires at the latest, so that an expired one is removed.
+    /// The time-out of an attempt. It passes no later than the token in the file expires, so that an expired token is removed.
     fn timeout(&self) -> Duration {
         let left = self.written.as_ref().map(|_| self.remaining(Duration::ZERO).max(MIN_PAUSE));
         left.map_or(TOKEN_TIMEOUT, |left| left.min(TOKEN_TIMEOUT))
@@ -138,7 +138,7 @@ impl Keeper {
         Ok(())
     }
 
-    /// Whether the session serves another token than the one in the file, or none. Each other token is reported once, because
+    /// Whether the session serves another token than the one in the file, or none. Each such token is reported once, because
     /// a state may arrive later than the lease that it belongs to.
     fn has_news(&mut self) -> bool {
         let served = generation(&self.watch.now());
@@ -163,11 +163,11 @@ impl Keeper {
             }
             false
         };
-        // One millisecond more, so that the token is certainly due after the wait.
+        // One millisecond is added, so that the token is certainly due after the wait.
         let pause = pause.min(PAUSES.1) + Duration::from_millis(1);
         #[expect(
             clippy::disallowed_methods,
-            reason = "it is never longer than a minute, and then looks at both clocks"
+            reason = "the wait is a minute at most, and both clocks are read after it"
         )]
         let end = tokio::time::timeout(pause, changed).await;
         end.unwrap_or(true)

@@ -13,7 +13,7 @@ use tokio::net::UnixListener;
 
 use crate::AccessToken;
 
-/// The beginning of the names of these folders.
+/// The beginning of the name of each such folder.
 const PREFIX: &str = "tokenkeeper-child-";
 
 /// The file that the folder's process keeps locked while it lives.
@@ -62,7 +62,7 @@ impl Folder {
         let path = parent.join(format!("{PREFIX}{}", draw_name()?));
         DirBuilder::new().mode(0o700).create(&path)?;
         let folder = Self { path, alive: Mutex::new(None) };
-        // The file gets its name once it is locked, so that no other process takes this process for dead.
+        // The file gets its final name only once it is locked, so that no other process takes this process for dead.
         let (unlocked, alive) = (folder.path.join("alive.new"), folder.path.join(ALIVE));
         let file = private_file(&unlocked)?;
         file.try_lock()?;
@@ -95,8 +95,8 @@ impl Folder {
         Ok(Some(listener))
     }
 
-    /// Puts `token` into the token file, or removes the file without one. A reader finds the old file or the new one, whole.
-    /// Does nothing if the folder was removed.
+    /// Puts `token` into the token file, or removes the file if there is no token. A reader finds the old file or the new
+    /// one, whole. Does nothing if the folder was removed.
     pub(super) fn write(&self, token: Option<&AccessToken>) -> io::Result<()> {
         let alive = self.alive.lock().unwrap_or_else(PoisonError::into_inner);
         if alive.is_none() {

@@ -39,7 +39,7 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 /// The pause after a connection could not be accepted, because the process has too many open files.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// Serves the connections until it is dropped.
+/// Serves the connections until the future is dropped.
 pub(super) async fn serve(listener: UnixListener, session: AuthSession, capability: Capability) {
     let host = Arc::new(Host { session, capability, handed: Mutex::default() });
     let mut connections = JoinSet::new();
@@ -60,7 +60,7 @@ pub(super) async fn serve(listener: UnixListener, session: AuthSession, capabili
 struct Host {
     session: AuthSession,
     capability: Capability,
-    /// The leases that the child got last and may report as refused, each once, the latest answer at the end.
+    /// The leases that the child got last and may report as refused, without repetitions, and with the latest at the end.
     handed: Mutex<VecDeque<Lease>>,
 }
 
@@ -123,7 +123,7 @@ impl Host {
     }
 }
 
-/// Whether the process on the other side belonged to this process's effective user when it connected.
+/// Whether the process that has connected belonged to this process's effective user at that time.
 fn is_of_our_user(stream: &UnixStream) -> bool {
     stream.peer_cred().is_ok_and(|peer| peer.uid() == geteuid().as_raw())
 }
@@ -149,17 +149,20 @@ async fn read_line(stream: &mut UnixStream) -> io::Result<Zeroizing<Vec<u8>>> {
     Err(io::ErrorKind::InvalidData.into())
 }
 
-#[expect(clippy::disallowed_methods, reason = "it bounds a child's connection; the refresh behind it goes on")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the time-out bounds a child's connection, and a refresh that it caused goes on"
+)]
 async fn within<T>(span: Duration, work: impl Future<Output = T>) -> Option<T> {
     tokio::time::timeout(span, work).await.ok()
 }
 
-#[expect(clippy::disallowed_methods, reason = "no decision depends on it, and a suspend makes no difference")]
+#[expect(clippy::disallowed_methods, reason = "no decision depends on the pause, and a suspend makes no difference")]
 fn pause(span: Duration) -> impl Future<Output = ()> {
     tokio::time::sleep(span)
 }
 
-#[expect(clippy::disallowed_methods, reason = "the set ends the task when the grant is dropped")]
+#[expect(clippy::disallowed_methods, reason = "the `JoinSet` ends the task when the grant is dropped")]
 fn begin(connections: &mut JoinSet<()>, connection: impl Future<Output = ()> + Send + 'static) {
     connections.spawn(connection);
 }

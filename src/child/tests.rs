@@ -67,7 +67,7 @@ fn the_folders_of_dead_processes_are_removed_and_no_others() {
     fs::create_dir(name("dead")).unwrap();
     fs::write(name("dead").join("alive"), "").unwrap();
     fs::write(name("dead").join("token"), "t").unwrap();
-    // A folder that is just being made has no file with the name of the lock yet.
+    // A folder that is just being made does not have the locked file under its final name yet.
     fs::create_dir(name("new")).unwrap();
     fs::create_dir(parent.path().join("other")).unwrap();
     fs::write(parent.path().join("other").join("alive"), "").unwrap();

@@ -45,7 +45,7 @@ impl AsRef<[u8]> for Body {
     }
 }
 
-/// For writers of form and JSON bodies.
+/// Lets form and JSON encoders write into the body.
 impl std::io::Write for Body {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
         self.extend(bytes);

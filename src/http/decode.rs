@@ -71,7 +71,7 @@ pub fn is_answer(status: StatusCode, headers: &HeaderMap, arrived: &[u8], max_an
     matches(headers, arrived, max_answer, |bytes| is_object(bytes) || pair && holds_pair(text(bytes)))
 }
 
-/// Whether `holds` is true of the decoded bytes of a body.
+/// Whether `holds` is true for the decoded bytes of a body. If the body is not compressed, for the bytes themselves.
 fn matches(headers: &HeaderMap, arrived: &[u8], max_answer: usize, holds: impl Fn(&[u8]) -> bool) -> bool {
     match decoded(headers, arrived, max_answer) {
         Ok(body) => holds(body.as_ref().map_or(arrived, Body::as_bytes)),
@@ -91,7 +91,7 @@ fn decoded(headers: &HeaderMap, body: &[u8], max: usize) -> Result<Option<Body>,
         let name = named.pop();
         match layer(bytes, name, max)? {
             Some(body) => decoded = Some(body),
-            // The header may name an encoding that another proxy has already removed.
+            // The encoding that the header names may have been removed by a proxy already.
             None if name.is_some() => {}
             None => break,
         }
@@ -107,8 +107,8 @@ enum Named {
     Brotli,
 }
 
-/// The encodings in the order in which they were applied. Unknown names are left out, such as `identity` and, in the
-/// wild, `utf-8`.
+/// The encodings in the order in which they were applied. Unknown names are left out, such as `identity` and, from some
+/// servers, `utf-8`.
 fn named(headers: &HeaderMap) -> Vec<Named> {
     let values = headers.get_all(header::CONTENT_ENCODING);
     let names = values.iter().filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(','));
@@ -121,7 +121,7 @@ fn named(headers: &HeaderMap) -> Vec<Named> {
     known.collect()
 }
 
-/// The body below the outermost encoding, or `None` if that cannot be undone.
+/// The body without its outermost encoding, or `None` if that cannot be undone.
 fn layer(bytes: &[u8], name: Option<Named>, max: usize) -> Result<Option<Body>, MaybeSent> {
     if bytes.starts_with(GZIP) {
         return Ok(gunzipped(bytes, max)?.usable());
@@ -147,7 +147,8 @@ struct Output {
 }
 
 impl Output {
-    /// A damaged body is used only if its reader detects the damage. A form-encoded body that breaks off looks
+    /// A damaged body is used only if its reader would detect the damage. A form-encoded body that breaks off looks
+    /// complete, and its last token may be cut off.
     /// complete, and its last token would be cut.
     fn usable(self) -> Option<Body> {
         Some(self.body).filter(|body| self.ended || starts_like_an_object(body.as_bytes()))

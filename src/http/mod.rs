@@ -35,7 +35,7 @@ pub use reqwest::{Egress, ReqwestBuildError, ReqwestClient};
 pub const DEFAULT_ANSWER_MOST: usize = 1024 * 1024;
 
 /// Sends one HTTP request, at most once, and reads the whole answer.
-///
+/// All flights share one client. Object safe.
 /// Shared by all flights. Object safe.
 #[async_trait]
 pub trait HttpClient: fmt::Debug + Send + Sync + 'static {
@@ -49,7 +49,7 @@ pub trait HttpClient: fmt::Debug + Send + Sync + 'static {
     ///   resolves to another one.
     /// - **Within reach.** If the client [enforces](HttpClient::enforces_reach) the reach, it connects only to addresses within
     ///   [`Exchange::reach`].
-    /// - **In time.** [`Departure::may_leave`] is checked immediately before the first byte of the request leaves,
+    /// - **In time.** [`Departure::may_leave`] must be checked immediately before the first byte of the request leaves,
     ///   after the connection is established. If it returns `false`, nothing leaves. The future resolves within
     ///   [`Exchange::timeout`] of that moment, or at most a second later, even if the peer writes slowly. In that second the
     ///   implementation reads the bytes that arrived before. If the timer fires late, because the process was stopped or its
@@ -112,7 +112,8 @@ pub trait HttpConnection: fmt::Debug + Send + 'static {
     /// Sends `exchange.request` over this connection and reads its answer, as [`HttpClient::send`] does. The time-out counts
     /// from the first byte sent, and not from the time at which the connection was established.
     ///
-    /// A request to another host, port or scheme, or with another reach, is not sent over this connection. It gets a new one.
+    /// A request to another host, port or scheme, or with another reach, is not sent over this connection. It is sent over a
+    /// new connection.
     ///
     /// # Errors
     ///
@@ -126,8 +127,8 @@ pub struct Exchange {
     /// The request. Its URI is absolute. A header that carries a secret is marked
     /// [sensitive](http::HeaderValue::set_sensitive).
     pub request: http::Request<Body>,
-    /// The time-out, from the first byte sent to the last byte read. It covers minutes if the answer takes minutes, so
-    /// an implementation notices a dead peer earlier by other means (TCP keep-alive).
+    /// The time-out, from the first byte sent to the last byte read. It may be several minutes long, so an implementation
+    /// should notice a dead peer earlier by other means (TCP keep-alive).
     pub timeout: Duration,
     /// The maximum length of the answer's body in bytes, as it arrives. A longer body is [`MaybeSent::TooLarge`].
     pub max_answer: usize,
@@ -157,7 +158,7 @@ pub enum MaybeSent {
     /// The connection broke, or the peer did not speak HTTP.
     #[error("the connection broke")]
     Broken,
-    /// The answer's body is longer than allowed, or its headers are.
+    /// The body or the headers of the answer are longer than allowed.
     #[error("the answer is too large")]
     TooLarge,
 }

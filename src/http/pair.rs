@@ -9,12 +9,12 @@ use serde_json::value::RawValue;
 /// complete strings that are not blank. Their order does not matter. Text after them may be missing or damaged.
 pub(super) fn holds_pair(json: &[u8]) -> bool {
     let mut seen = Seen::default();
-    // The error occurs where the text breaks off. The members before that place have been visited.
+    // Reading ends with an error at the place where the text breaks off. The members before that place have been visited.
     let _ = serde_json::Deserializer::from_slice(json).deserialize_map(&mut seen);
     seen.access && seen.refresh
 }
 
-/// The tokens that were seen.
+/// Whether each of the two tokens was seen.
 #[derive(Default)]
 struct Seen {
     access: bool,

@@ -25,7 +25,8 @@ pub enum Reach {
 }
 
 impl Reach {
-    /// The reach of URLs that servers name for `resource`. They may lead to the loopback only if the resource is there itself.
+    /// The reach of URLs that servers name for `resource`. They may lead to the loopback only if the resource itself is on the
+    /// loopback.
     pub fn beside(resource: &ResourceUri) -> Self {
         if resource.is_loopback() { Self::PublicOrLoopback } else { Self::Public }
     }
@@ -35,9 +36,8 @@ impl Reach {
     /// addresses of the name.
     ///
     /// [`Any`](Reach::Any) demands the scheme `https` or `http` and a host, and neither credentials nor a fragment. Its callers
-    /// decide whether `http` may carry their request. The others demand `https` too, or `http` to the loopback, and an address
-    /// literal within the reach.
-    ///
+    /// decide whether `http` may carry their request. The other reaches demand `https`, or `http` to the loopback if that is
+    /// within the reach. If the host is an address literal, it must be within the reach.
     /// # Errors
     ///
     /// The first [`UnsafeUrl`] that was found. It does not repeat the URL.
@@ -127,14 +127,15 @@ pub(crate) fn is_public(address: IpAddr) -> bool {
 /// The address of Azure's virtual host, which each virtual machine reaches. It lies in a public range.
 const AZURE_HOST: Ipv4Addr = Ipv4Addr::new(168, 63, 129, 16);
 
-/// Outside the IANA registry of special-purpose addresses (RFC 6890), which does not list multicast.
+/// Whether the address is outside multicast and outside the IANA registry of special-purpose addresses (RFC 6890), which
+/// does not list multicast.
 fn is_public_v4(address: Ipv4Addr) -> bool {
     !RFC6890.contains(&address) && !address.is_multicast() && address != AZURE_HOST
 }
 
-/// Within global unicast (`2000::/3`, RFC 4291 section 2.4), and outside the IANA registry. Addresses in all other ranges are
-/// not routed in public, although the registry does not list each of them (`fec0::/10`, `::127.0.0.1`). The registry lists
-/// 6to4 and Teredo, whose addresses contain an IPv4 address that a relay would connect to.
+/// Whether the address is within global unicast (`2000::/3`, RFC 4291 section 2.4) and outside the IANA registry. Addresses
+/// in all other ranges are not routed in public, although the registry does not list each of them (`fec0::/10`,
+/// `::127.0.0.1`). The registry lists 6to4 and Teredo, whose addresses contain an IPv4 address that a relay would connect to.
 fn is_public_v6(address: Ipv6Addr) -> bool {
     match address.to_ipv4_mapped().or_else(|| translated(address)) {
         Some(inner) => is_public_v4(inner),

@@ -9,9 +9,9 @@ const MAX_REDIRECTS: usize = 5;
 
 /// The redirect policy of a host's own reqwest client, whose requests to `resource` carry tokens.
 ///
-/// It follows a redirect with status 307 or 308 from the resource to the resource, by [`ResourceUri::covers`], and at most
-/// five for one request. At any other redirect it stops, and the request gets the redirect itself as its answer. The host
-/// decides what to do about its `Location`. Requests to another resource need a session of that resource.
+/// It follows a redirect with status 307 or 308 if both URLs are the resource or below it ([`ResourceUri::covers`]), and at
+/// most five for one request. At any other redirect it stops, and the request gets the redirect itself as its answer. The
+/// host decides what to do about its `Location`. Requests to another resource need a session of that resource.
 ///
 /// reqwest's own policy must not be used, because it carries the token to other paths of the origin (law 13), and every other
 /// header to other origins. It also turns a POST into a GET after 301, 302 and 303 (RFC 9110 section 15.4), so that the
@@ -27,7 +27,7 @@ const MAX_REDIRECTS: usize = 5;
 /// # Ok::<(), tokenkeeper::ResourceError>(())
 /// ```
 ///
-/// A client that serves several resources takes [`Policy::none`].
+/// A client that serves several resources uses [`Policy::none`].
 pub fn redirects(resource: &ResourceUri) -> Policy {
     let resource = resource.clone();
     Policy::custom(move |attempt| if may_follow(&resource, &attempt) { attempt.follow() } else { attempt.stop() })

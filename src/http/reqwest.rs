@@ -1,7 +1,7 @@
 //! The HTTP port over reqwest 0.13.
 //!
-//! reqwest connects, through the host's proxies, resolver, TLS and connector layers ([`ahead`]). The request goes through
-//! hyper's own HTTP/1 connection ([`conversation`]), in the future of the exchange.
+//! reqwest makes the connections, through the host's proxies, resolver, TLS and connector layers ([`ahead`]). The request
+//! goes through hyper's own HTTP/1 connection ([`conversation`]), in the future of the exchange.
 //!
 //! # How requests could be sent twice, and the countermeasures
 //!
@@ -55,8 +55,7 @@
 //! A request whose [`Reach`] is limited goes through a separate client. Address literals are checked before the request, since
 //! reqwest asks no resolver for them. The [`guard`] checks the addresses of names, and reqwest connects to those. That client
 //! uses no proxy of the environment, which would resolve names itself. Requests to the loopback go through the client for plain
-//! `http`.
-//! No request follows a redirect, because reqwest sends none.
+//! `http`. No request follows a redirect, because reqwest itself sends no request.
 //!
 //! A dead peer is noticed within half a minute, however long the time-out is, because the kernel probes the connection
 //! while no answer comes.
@@ -119,8 +118,8 @@ const UNACKNOWLEDGED: Duration = Duration::from_secs(30);
 ///
 /// A connection on which no answer comes is probed (TCP keep-alive), so that a dead peer is noticed within half a minute.
 ///
-/// It chooses no TLS provider. `https` works if the host enables one of reqwest's own TLS features in its own manifest.
-/// Cheap to clone.
+/// The client chooses no TLS provider. `https` works if the host enables one of reqwest's own TLS features in its own
+/// manifest. Cheap to clone.
 #[derive(Clone)]
 pub struct ReqwestClient {
     /// For `https`, through the host's proxies.
@@ -142,7 +141,7 @@ pub struct ReqwestBuildError(#[source] reqwest::Error);
 
 impl ReqwestClient {
     /// A client with reqwest's defaults, a connect time-out of 10 s, and `tokenkeeper/<version>` as its user agent. It enforces
-    /// the [`Reach`] of each request, over [`Egress::Direct`].
+    /// the [`Reach`] of each request, and reaches servers by [`Egress::Direct`].
     ///
     /// # Errors
     ///
@@ -169,10 +168,10 @@ impl ReqwestClient {
     /// alone if the environment has one of them. A company's own root is added in code with `tls_certs_merge` (not on Apple's
     /// systems and Android), and a client certificate is set with `identity`.
     ///
-    /// The builder is used for connections alone. Its settings for requests and answers, such as redirects, retries, cookies,
-    /// compression and HTTP versions, have no effect. Its default headers and its user agent are not sent to servers, because
-    /// reqwest does not reveal them. [`headers`](ReqwestClient::headers) takes them instead. TCP keep-alive, verbose
-    /// connections, pooling, and time-outs other than that of connecting are overridden.
+    /// The builder is used only to make connections. Its settings for requests and answers, such as redirects, retries,
+    /// cookies, compression and HTTP versions, have no effect. Its default headers and its user agent are not sent to
+    /// servers, because reqwest does not reveal them. [`headers`](ReqwestClient::headers) takes them instead. TCP keep-alive,
+    /// verbose connections, pooling, and time-outs other than that of connecting are overridden.
     ///
     /// # Errors
     ///
@@ -202,7 +201,7 @@ impl ReqwestClient {
         self
     }
 
-    /// The client that connects to the host of `url`, if the URL is within `reach`.
+    /// The reqwest client that connects to the host of `url` within `reach`. An error if the URL is out of reach.
     fn client(&self, url: &Url, reach: Reach) -> Result<&Client, Failure> {
         if reach == Reach::Any {
             return Ok(if url.scheme() == "http" { &self.plain } else { &self.secure });
@@ -215,7 +214,7 @@ impl ReqwestClient {
 
     /// Connects to the host of `uri`.
     async fn establish(&self, uri: &http::Uri, reach: Reach) -> Result<Standing, Failure> {
-        // The same parsed URL is checked and connected to.
+        // The URL is parsed once, so that the connection is made to the URL that was checked.
         let url = Url::parse(&uri.to_string()).map_err(Failure::NoUrl)?;
         let client = self.client(&url, reach)?;
         let mut request = reqwest::Request::new(reqwest::Method::GET, url);
@@ -236,7 +235,7 @@ impl ReqwestClient {
             tracing::debug!(%failure, "a request failed");
             match (gate.shut(), failure) {
                 (Passage::Left, Failure::Lost(why)) => HttpError::MaybeSent(why),
-                // This includes a peer that the kernel's probes found dead.
+                // This includes a peer whose death the kernel's probes have detected.
                 (Passage::Left, _) => HttpError::MaybeSent(MaybeSent::Broken),
                 (Passage::TooLate, _) => HttpError::NotSent(NotSent::TooLate),
                 (Passage::Shut, failure) => HttpError::NotSent(failure.before_sending(is_secure)),
@@ -279,7 +278,8 @@ impl fmt::Debug for ReqwestClient {
     }
 }
 
-/// Allows one connection for HTTP/1, which is not logged. The module documentation gives the reasons.
+/// Configures the client so that a request makes one HTTP/1 connection, whose bytes are not logged. The module
+/// documentation gives the reasons.
 fn once(builder: ClientBuilder) -> ClientBuilder {
     let builder = builder
         .retry(retry::never())

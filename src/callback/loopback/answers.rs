@@ -1,4 +1,4 @@
-//! The answers that arrive at a listener. The host judges them, and the browsers wait for the page of its outcome.
+//! The answers that arrive at a listener. The host decides on them, and each browser waits for the page of the outcome.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -28,9 +28,9 @@ pub(super) struct Answers {
 struct State {
     /// Answers that the host has not seen.
     queue: VecDeque<Callback>,
-    /// The outcome of each answer that is in the queue, with the host, or judged. `None` until it is judged.
+    /// The outcome of each answer that is in the queue, with the host, or decided. `None` until the host has decided it.
     outcomes: BTreeMap<LoginKey, Arc<watch::Sender<Option<Outcome>>>>,
-    /// The keys that were judged, the oldest first.
+    /// The keys of the answers that were decided, the oldest first.
     judged: VecDeque<LoginKey>,
     is_closed: bool,
 }
@@ -40,7 +40,7 @@ struct State {
 pub(super) enum Arrival {
     /// The host decides the page later.
     Waits(Pending),
-    /// The page is that of this outcome.
+    /// The outcome is known already, and its page is shown.
     Known(Outcome),
     /// Too many requests wait already.
     Refused,
@@ -71,7 +71,7 @@ impl Answers {
         Arrival::Waits(pending)
     }
 
-    /// The next answer whose key is expected. All others get the page of a mismatch.
+    /// The next answer whose key is expected. The browsers of all other answers get the page of a mismatch.
     pub(super) async fn next(self: &Arc<Self>, expected: &[LoginKey]) -> Received {
         loop {
             if let Some(callback) = self.expected(expected) {
@@ -87,7 +87,7 @@ impl Answers {
             if expected.contains(&callback.key) {
                 return Some(callback);
             }
-            // The outcome is not remembered, so that forged answers use no memory.
+            // The outcome is not remembered, so that forged answers take no memory.
             if let Some(outcome) = state.outcomes.remove(&callback.key) {
                 outcome.send_replace(Some(Outcome::Mismatched));
             }
@@ -100,7 +100,7 @@ impl Answers {
         self.state().outcomes.values().any(|outcome| *outcome.borrow() == Some(Outcome::SignedIn))
     }
 
-    /// Ends the waiting of the browsers whose answers the host has not seen. Returns whether reloads may follow.
+    /// Ends the wait of the browsers whose answers the host has not seen. Returns whether reloads may follow.
     pub(super) fn close(&self) -> bool {
         let mut state = self.state();
         state.is_closed = true;

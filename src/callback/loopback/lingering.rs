@@ -10,7 +10,7 @@ use tokio::sync::{oneshot, watch};
 /// The maximum wait for a dropped listener to close its sockets.
 const MAX_WAIT: Duration = Duration::from_secs(1);
 
-/// Held by a listener. Its drop tells the serving task to end.
+/// Held by a listener. When it is dropped, the serving task ends.
 pub(super) type Open = oneshot::Sender<Infallible>;
 
 static LISTENING: Mutex<BTreeMap<u16, Entry>> = Mutex::new(BTreeMap::new());
@@ -18,9 +18,9 @@ static LISTENING: Mutex<BTreeMap<u16, Entry>> = Mutex::new(BTreeMap::new());
 #[derive(Debug)]
 struct Entry {
     open: Weak<Open>,
-    /// Dropped to ask the listener for its port.
+    /// It is dropped to ask the listener for its port.
     asks: oneshot::Sender<Infallible>,
-    /// Its sender is dropped once the sockets are closed.
+    /// The sender of this receiver is dropped once the sockets are closed.
     closed: watch::Receiver<()>,
 }
 
@@ -33,7 +33,7 @@ pub(super) struct Lingering {
 }
 
 impl Lingering {
-    /// Enters a listener. The sender of the receiver is dropped when another listener asks for the port.
+    /// Makes the entry of a listener. The returned receiver ends when another listener asks for the port.
     pub(super) fn new(port: u16, open: &Arc<Open>) -> (Self, oneshot::Receiver<Infallible>) {
         let (asks, asked) = oneshot::channel();
         let (closes, closed) = watch::channel(());
@@ -62,8 +62,11 @@ pub(super) async fn release(port: u16) {
     };
     if let Some(Entry { mut closed, asks, .. }) = entry {
         drop(asks);
-        #[expect(clippy::disallowed_methods, reason = "no decision depends on it, and a suspend makes no difference")]
-        // Nothing is ever sent. The wait ends when the sender is dropped.
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "no decision depends on the wait, and a suspend makes no difference"
+        )]
+        // Nothing is ever sent on this channel. The wait ends when the sender is dropped.
         let _ = tokio::time::timeout(MAX_WAIT, closed.changed()).await;
     }
 }

@@ -33,11 +33,11 @@ const TIMES: Times = Times { head: Duration::from_secs(30), linger: Duration::fr
 /// A listener for the answers to logins, on both address families of loopback.
 ///
 /// Only a GET request for its path with its own `Host` can bring an answer. Other requests get a response and change nothing.
-/// An answer to an unknown login gets the page of a mismatch, and the wait goes on. The number of silent connections is
-/// bounded, and no answer waits for them.
+/// The browser of an answer to an unknown login gets the page of a mismatch, and the wait goes on. The number of silent
+/// connections is bounded, and no answer waits for them.
 ///
-/// Dropping it closes it. If an answer has arrived, reloads of its page are answered for five more seconds, as long as the
-/// tokio runtime runs.
+/// Dropping the listener closes it. If an answer has arrived, reloads of its page are answered for five more seconds, as
+/// long as the tokio runtime runs.
 #[derive(Debug)]
 pub struct LoopbackListener {
     redirect_uri: String,
@@ -99,7 +99,7 @@ impl LoopbackListener {
     }
 
     /// Waits for the next answer to a login of `expected`. Each login's answer is returned once. Later requests with the same
-    /// `state` get the page of the first. One caller waits at a time, for all logins that the listener serves.
+    /// `state` get the page of the first request. One caller waits at a time, for all logins that the listener serves.
     ///
     /// # Cancellation
     ///

@@ -16,7 +16,7 @@ use crate::{LoginReason, SignInError};
 pub enum Outcome {
     /// The session is signed in.
     SignedIn,
-    /// The person, or the server for the person, declined.
+    /// The person declined, or the server declined in the person's name.
     Declined,
     /// The answer does not belong to the sign-in that waits, or cannot be read.
     Mismatched,
@@ -119,8 +119,8 @@ p{margin:0;color:var(--soft);text-wrap:balance}";
 /// Removes the answer from the address bar and from the history of the tab.
 const SCRIPT: &str = "history.replaceState(null,'',location.pathname)";
 
-/// The content security policy. The style and the script are allowed by their hashes, and everything else is forbidden, a
-/// request for an icon included.
+/// The content security policy. The style and the script are allowed by their hashes, and everything else is forbidden,
+/// including a request for an icon.
 static POLICY: LazyLock<HeaderValue> = LazyLock::new(|| {
     let hash = |text: &str| STANDARD.encode(Sha256::digest(text.as_bytes()));
     let policy = format!(

@@ -1,4 +1,4 @@
-//! The judgement of a request to the listener, which any program on this machine and any web page can send.
+//! Checks a request to the listener, which any program on this machine and any web page can send.
 
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, Method, StatusCode, header};
@@ -6,7 +6,7 @@ use http::{HeaderMap, HeaderName, Method, StatusCode, header};
 use crate::Callback;
 use crate::callback;
 
-/// A request for a page that the browser may show later (the Fetch standard, `Sec-Purpose`).
+/// The header of a request for a page that the browser may show later (the Fetch standard, `Sec-Purpose`).
 const PURPOSE: HeaderName = HeaderName::from_static("sec-purpose");
 
 /// The address at which the listener expects the browser.
@@ -16,10 +16,10 @@ pub(super) struct Site {
     pub(super) path: String,
 }
 
-/// The judgement of a request.
+/// The decision about a request.
 #[derive(Debug)]
 pub(super) enum Verdict {
-    /// An answer to a login. Its key is still to be compared.
+    /// An answer to a login. Its key is not compared yet.
     Answer(Callback),
     /// A request without a query, for example after a reload.
     NoAnswer,
@@ -29,8 +29,8 @@ pub(super) enum Verdict {
     Harmless(StatusCode),
 }
 
-/// Judges a request. Only a GET of the path with our `Host` can bring an answer.
-pub(super) fn judge(request: &Parts, site: &Site) -> Verdict {
+/// Decides about a request. Only a GET of the path, with the `Host` of this listener, can bring an answer.
+pub(super) fn decide(request: &Parts, site: &Site) -> Verdict {
     if !is_ours(request, site.port) {
         // A web page whose own host name resolves to loopback sends such a request (DNS rebinding).
         return Verdict::Harmless(StatusCode::MISDIRECTED_REQUEST);
@@ -38,7 +38,8 @@ pub(super) fn judge(request: &Parts, site: &Site) -> Verdict {
     let is_callback = request.uri.path() == site.path;
     match request.method {
         Method::GET if !is_callback => Verdict::Harmless(StatusCode::NOT_FOUND),
-        // The person has not opened the page yet. The browser sends the request again when the person does.
+        // The browser only prefetches the page, and the person has not opened it. The browser sends the request again when
+        // the person does.
         Method::GET if is_prefetch(&request.headers) => Verdict::Harmless(StatusCode::SERVICE_UNAVAILABLE),
         Method::GET => match request.uri.query().filter(|query| !query.is_empty()) {
             None => Verdict::NoAnswer,
@@ -46,13 +47,15 @@ pub(super) fn judge(request: &Parts, site: &Site) -> Verdict {
         },
         Method::HEAD if is_callback => Verdict::Harmless(StatusCode::OK),
         Method::HEAD => Verdict::Harmless(StatusCode::NOT_FOUND),
-        // A CORS preflight of a web page that wants to fetch the answer's page. The response does not permit it.
+        // This is a CORS preflight of a web page that wants to fetch the answer's page. The response does not permit the
+        // fetch.
         Method::OPTIONS => Verdict::Harmless(StatusCode::NO_CONTENT),
         _ => Verdict::Harmless(StatusCode::METHOD_NOT_ALLOWED),
     }
 }
 
-/// Whether the request has exactly one `Host`, and names this listener by a name of the loopback and its port.
+/// Whether the request has exactly one `Host`, and that names this listener by a name of the loopback and the listener's
+/// port.
 fn is_ours(request: &Parts, port: u16) -> bool {
     let is_ours = |authority: &str| {
         let (host, given) = match authority.rsplit_once(':') {

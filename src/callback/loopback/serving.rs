@@ -21,7 +21,7 @@ use tokio::task::{AbortHandle, JoinSet};
 use super::answers::{Answers, Arrival};
 use super::body::PageBody;
 use super::page::{Outcome, bare, page};
-use super::request::{Site, Verdict, judge};
+use super::request::{Site, Verdict, decide};
 
 /// The maximum number of open connections that have sent no complete head. Browsers open connections in advance.
 pub(super) const MAX_SILENT: usize = 16;
@@ -29,7 +29,7 @@ pub(super) const MAX_SILENT: usize = 16;
 /// The maximum length of a request's head in bytes.
 const MAX_HEAD: usize = 16 * 1024;
 
-/// How many times the open connections get a turn to read their requests before the oldest silent one is closed.
+/// The number of turns that the open connections get to read their requests before the oldest silent one is closed.
 const TURNS: usize = 4;
 
 /// The pause after a connection could not be accepted, for example because the process has too many open files.
@@ -47,8 +47,8 @@ pub(super) struct Times {
 /// Serves the connections until the listener is dropped. If a person was shown a page, its reloads are served for a while
 /// longer.
 ///
-/// The sender of `dropped` is dropped with the listener, and that of `released` when another listener then asks for the port.
-/// Nothing is ever sent on either.
+/// `dropped` ends when the listener is dropped. `released` ends when another listener then asks for the port. Nothing is ever
+/// sent on either channel.
 pub(super) async fn serve(
     sockets: Vec<TcpListener>,
     site: Site,
@@ -66,7 +66,7 @@ pub(super) async fn serve(
         tokio::select! {
             () = connections.accept(&sockets) => {}
             () = pause(times.linger) => {}
-            // Another listener wants the port.
+            // Another listener asks for the port.
             _ = released => {}
         }
     }
@@ -76,7 +76,7 @@ struct Connections {
     site: Site,
     answers: Arc<Answers>,
     times: Times,
-    /// Dropping the set closes the connections.
+    /// The tasks of the connections. Dropping the set closes the connections.
     tasks: JoinSet<()>,
     /// The connections that may have sent no request yet, the oldest first.
     silent: VecDeque<(Arc<AtomicBool>, AbortHandle)>,
@@ -96,7 +96,8 @@ impl Connections {
     }
 
     async fn begin(&mut self, stream: TcpStream) {
-        // In a burst of connections, many have sent a request that their tasks have not read yet. They get time to read it.
+        // In a burst of connections, many have sent a request that their tasks have not read yet. These turns give them
+        // time to read it.
         for _ in 0..TURNS {
             self.silent.retain(|(has_asked, task)| !has_asked.load(Ordering::Relaxed) && !task.is_finished());
             if self.silent.len() < MAX_SILENT {
@@ -130,14 +131,15 @@ async fn accept(sockets: &[TcpListener]) -> io::Result<TcpStream> {
     .await
 }
 
-#[expect(clippy::disallowed_methods, reason = "it paces input and output only, and decides nothing about a session")]
+#[expect(clippy::disallowed_methods, reason = "the pause only delays accepting, and decides nothing about a session")]
 fn pause(span: Duration) -> impl Future<Output = ()> {
     tokio::time::sleep(span)
 }
 
 /// Serves one request, and closes the connection.
 async fn serve_one(stream: TcpStream, site: Site, answers: Arc<Answers>, head: Duration, has_asked: Arc<AtomicBool>) {
-    // The host's side waits until all receivers of the outcome are dropped. This one is kept until the page is sent.
+    // `Arrival::respond` waits until all receivers of the outcome are dropped. This receiver is kept until the page is
+    // sent.
     let kept = Mutex::new(None);
     let service = service_fn(|request: Request<Incoming>| {
         has_asked.store(true, Ordering::Relaxed);
@@ -156,7 +158,7 @@ async fn respond(
     kept: &Mutex<Option<watch::Receiver<Option<Outcome>>>>,
 ) -> Result<Response<PageBody>, Infallible> {
     let (request, _) = request.into_parts();
-    Ok(match judge(&request, site) {
+    Ok(match decide(&request, site) {
         Verdict::Harmless(status) => harmless(status),
         Verdict::Unreadable => page(Outcome::Mismatched),
         Verdict::NoAnswer if answers.has_signed_in() => page(Outcome::AlreadyDone),

@@ -8,7 +8,8 @@ use url::{Host, Url};
 
 use super::lingering;
 
-/// The maximum number of ports of the system's choice that are tried. A port may be taken in the other address family.
+/// The maximum number of attempts to find a port that is free in both address families. The system chooses a port that is
+/// free in one of them.
 const MAX_TRIES: usize = 8;
 
 /// The maximum length of a path.
@@ -17,7 +18,7 @@ const MAX_PATH: usize = 128;
 /// The address of a listener.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LoopbackOptions {
-    /// The required port, for a client that is registered with that port only. Default: any port will do.
+    /// The required port, for a client that is registered with that port only. Default: any free port.
     pub port: Option<u16>,
     /// A port that is used if it is free, for example that of an earlier login. Default: none.
     pub preferred: Option<u16>,
@@ -136,14 +137,15 @@ async fn open_any(host: HostForm) -> Result<(Vec<TcpListener>, u16), ListenError
     Err(ListenError::Unavailable(kind))
 }
 
-/// Opens this port. If a dropped listener of this process still holds it, that listener gives it up first.
+/// Opens this port. If a dropped listener of this process still holds it, that listener is asked to give it up first.
 async fn open_port(port: u16, host: HostForm) -> io::Result<(Vec<TcpListener>, u16)> {
     lingering::release(port).await;
     open(port, host).await
 }
 
-/// Binds `port`, or any port for 0, in both address families. IPv6 may be missing. Another program may have the port in IPv6
-/// unless the redirect address names `localhost`, which a browser may resolve to IPv6.
+/// Binds `port`, or any port for 0, in both address families. IPv6 may be missing. If another program has the port in IPv6,
+/// the listener uses IPv4 alone. This is an error if the redirect address names `localhost`, which a browser may resolve to
+/// IPv6.
 async fn open(port: u16, host: HostForm) -> io::Result<(Vec<TcpListener>, u16)> {
     let v4 = TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, port))).await?;
     let port = v4.local_addr()?.port();

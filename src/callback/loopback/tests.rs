@@ -1,5 +1,5 @@
 //! The listener on real sockets.
-#![allow(clippy::disallowed_methods, reason = "tasks of tests")]
+#![allow(clippy::disallowed_methods, reason = "the tests' own tasks")]
 
 #[path = "../../../tests/support/ports.rs"]
 mod free;
@@ -67,7 +67,7 @@ async fn received(listener: &LoopbackListener, state: &str) -> Received {
     within("an answer", listener.next(&[key_of_state(state)])).await
 }
 
-/// Asserts that a good answer still arrives, and gets its page.
+/// Asserts that a good answer still arrives, and that its browser gets the page.
 async fn works(listener: &LoopbackListener, state: &str) {
     let browser = browse(listener, &format!("/callback?code=good&state={state}"));
     let received = received(listener, state).await;
@@ -84,7 +84,7 @@ async fn an_answer_arrives_and_its_page_comes_after_the_judgement() {
     let browser = browse(&listener, &format!("/callback?{query}"));
     let received = received(&listener, "s").await;
     assert_eq!((received.callback().key, received.callback().expose()), (key_of_state("s"), query));
-    assert!(!browser.is_finished(), "the browser waits for the judgement");
+    assert!(!browser.is_finished(), "the browser waits for the decision");
     within("the page", received.respond(Outcome::Declined)).await;
     assert_eq!(listener.answers.waiting(key_of_state("s")), 0, "the page is sent, so that a process may end now");
     let response = browser.await.unwrap();

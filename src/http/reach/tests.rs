@@ -119,7 +119,7 @@ fn an_ipv4_address_within_an_ipv6_address_is_judged_by_itself() {
     assert!(!is_public(address("::fffe:808:808")), "next to the prefix of mapped addresses");
 }
 
-/// The 33 addresses with which the rule of the prototype was tested, by class.
+/// The 33 addresses with which this rule was first tested, by class.
 #[test]
 fn the_thirty_three_addresses_are_judged() {
     let special = [

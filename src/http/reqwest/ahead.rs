@@ -4,8 +4,8 @@
 //! layer [`Ahead`] puts the connection aside and then fails the request, so that reqwest never sends anything. `Ahead` is the
 //! outermost layer, so its connections are complete, with TLS and through the host's proxies and layers.
 //!
-//! The connection is passed in a task-local variable, because a layer cannot tell reqwest's requests apart. The client calls
-//! its connector in the task of the request, since it keeps no idle connections.
+//! The connection is passed in a task-local variable, because a layer does not know for which request it connects. The
+//! client calls its connector in the task of the request, since it keeps no idle connections.
 
 use std::fmt;
 use std::future::Future;
@@ -25,7 +25,7 @@ tokio::task_local! {
     static ASIDE: Aside;
 }
 
-/// The place of a connection that was put aside.
+/// The place in which a connection is put aside.
 #[derive(Clone, Default)]
 struct Aside(Arc<Mutex<Option<Box<dyn Stream>>>>);
 
@@ -131,12 +131,12 @@ where
 #[error("the connection was put aside")]
 struct PutAside;
 
-/// The server would not understand the request.
+/// The error for a connection over which the server expects HTTP/2.
 #[derive(Debug, thiserror::Error)]
 #[error("the server chose HTTP/2, which this client does not speak; offer it only HTTP/1.1")]
 struct SpeaksHttp2;
 
-/// The proxy would receive the request, instead of a tunnel to the server.
+/// The error for a connection that ends at the proxy, which would read the request.
 #[derive(Debug, thiserror::Error)]
 #[error("the proxy gave no tunnel to the server; enable one of reqwest's TLS features")]
 struct EndsAtProxy;

@@ -33,7 +33,7 @@ impl Allowance {
         Arc::new(Self { bytes: AtomicUsize::new(bytes), exceeded: AtomicBool::new(false) })
     }
 
-    /// Allows `bytes` from now on, instead of the rest.
+    /// Allows `bytes` from now on. The rest of the earlier allowance is forfeited.
     pub(super) fn reset(&self, bytes: usize) {
         self.bytes.store(bytes, Ordering::Relaxed);
     }
@@ -44,13 +44,13 @@ impl Allowance {
     }
 }
 
-/// A connection that reads at most an [`Allowance`].
+/// A connection that reads no more bytes than its [`Allowance`].
 pub(super) struct Bounded<T> {
     connection: T,
     allowance: Arc<Allowance>,
-    /// The bytes of one read. Tokens pass through it.
+    /// The buffer of one read, which is wiped because tokens pass through it.
     piece: Zeroizing<Vec<u8>>,
-    /// The bytes read since other tasks ran.
+    /// The number of bytes read since other tasks could run.
     run: usize,
 }
 
@@ -60,7 +60,7 @@ impl<T> Bounded<T> {
     }
 }
 
-/// The peer has sent more than it may.
+/// The error when the peer has sent more than the allowance.
 #[derive(Debug, thiserror::Error)]
 #[error("the peer sent too much")]
 struct TooMuch;

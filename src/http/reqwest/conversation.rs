@@ -31,7 +31,7 @@ const MAX_HEADERS: usize = 1_000;
 /// The maximum number of bytes up to the end of an answer's head, the informational answers before it included.
 const MAX_HEAD: usize = 512 * 1024;
 
-/// The maximum number of bytes received for each byte of a body. A chunk of one byte takes six.
+/// The maximum number of bytes on the wire for each byte of a body's maximum length. A chunk of one byte takes six.
 const MAX_FRAMING: usize = 8;
 
 /// A connection that carries one request.
@@ -102,7 +102,7 @@ impl Conversation {
             };
             match failure {
                 None if is_whole_object(&parts.headers, body.as_bytes(), max_answer) => break,
-                // No whole object has arrived. The bytes are examined again after new bytes other than blanks.
+                // No whole object has arrived. The bytes are examined again only after further bytes that are not blank.
                 None => quiet = alarm(NEVER),
                 Some(_) if is_answer(parts.status, &parts.headers, body.as_bytes(), max_answer) => break,
                 Some(failure) => return Err(failure),
@@ -130,7 +130,7 @@ async fn drive<T>(
 ) -> T {
     let mut step = pin!(step);
     poll_fn(|cx| {
-        // `step` reports the errors of the connection, too.
+        // An error of the connection is ignored here, because `step` reports it too.
         if connection.as_mut().is_some_and(|connection| Pin::new(connection).poll(cx).is_ready()) {
             *connection = None;
         }
@@ -144,7 +144,7 @@ async fn chunk(body: &mut Incoming) -> Result<Option<Bytes>, hyper::Error> {
     loop {
         match poll_fn(|cx| Pin::new(&mut *body).poll_frame(cx)).await.transpose()?.map(http_body::Frame::into_data) {
             Some(Ok(data)) => return Ok(Some(data)),
-            // Trailers.
+            // Trailers are skipped.
             Some(Err(_)) => {}
             None => return Ok(None),
         }

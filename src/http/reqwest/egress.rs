@@ -12,21 +12,21 @@ use super::guard::Guard;
 /// The way of a [`ReqwestClient`](super::ReqwestClient) to servers that other servers name, for requests with the reach
 /// [`Public`](crate::http::Reach::Public) or [`PublicOrLoopback`](crate::http::Reach::PublicOrLoopback).
 ///
-/// Address literals in URLs are checked in each variant. None of them uses proxies of the environment (`HTTPS_PROXY`, the
-/// system's settings) or of the client's builder, because a proxy resolves names itself, from its own place in the network.
-/// Cheap to clone.
+/// Every variant checks address literals in URLs. No variant uses proxies of the environment (`HTTPS_PROXY`, the system's
+/// settings) or of the client's builder, because a proxy resolves names itself, from its own place in the network. Cheap to
+/// clone.
 #[derive(Clone, Default)]
 #[non_exhaustive]
 pub enum Egress {
-    /// Directly. The operating system looks the name up, once, and each of its addresses must be public.
+    /// Directly. The operating system resolves the name once, and each of its addresses must be public.
     #[default]
     Direct,
     /// Directly, with the host's own resolver in place of the operating system's. The addresses are checked in the same way.
     /// The ports of its answers are ignored.
     Resolver(Arc<dyn Resolve>),
-    /// Through this proxy (`http`, `https` or `socks5h`, with the features of reqwest that these need), which is the host's
-    /// egress guard. The proxy looks the names up, and decides about their addresses. The URL may contain a user name and a
-    /// password.
+    /// Through this proxy (`http`, `https` or `socks5h`, with the features of reqwest that these need), which the host uses
+    /// as its egress guard. The proxy resolves the names, and decides about their addresses. The URL may contain a user
+    /// name and a password.
     Proxy(Url),
 }
 

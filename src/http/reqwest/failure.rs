@@ -6,7 +6,7 @@ use std::io;
 use super::guard::OutOfReach;
 use crate::http::{MaybeSent, NotSent, UnsafeUrl};
 
-/// The reason why the attempt failed, without regard to whether bytes had left.
+/// The reason why an attempt failed. It does not state whether bytes had left.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Failure {
     #[error(transparent)]
@@ -25,7 +25,7 @@ pub(super) enum Failure {
 }
 
 impl Failure {
-    /// The error of an attempt whose bytes have not left. Only a secure connection can fail because of TLS.
+    /// The report for an attempt whose bytes have not left. Only a secure connection can fail because of TLS.
     pub(super) fn before_sending(&self, is_secure: bool) -> NotSent {
         match self {
             Self::NoUrl(_) => NotSent::Unbuildable,

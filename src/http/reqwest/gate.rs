@@ -22,7 +22,7 @@ pub(super) struct Gate {
 pub(super) enum Passage {
     /// The bytes were handed to the connection.
     Left,
-    /// They were polled after the deadline.
+    /// The connection asked for the bytes after the deadline.
     TooLate,
     /// They have not left, and never will.
     Shut,
@@ -72,7 +72,7 @@ impl OnceBody {
     }
 }
 
-/// The bytes were polled after the deadline, or after the attempt was abandoned.
+/// The error for a connection that asks for the bytes after the deadline, or after the attempt was abandoned.
 #[derive(Debug, thiserror::Error)]
 #[error("the request may not leave any more")]
 pub(super) struct MayNotLeave;

@@ -15,7 +15,7 @@ use crate::http::reach::is_public;
 #[derive(Clone)]
 pub(super) struct Guard {
     resolver: Arc<dyn Resolve>,
-    /// [`is_public`], except in tests, which can only connect to the loopback.
+    /// The check of an address. It is [`is_public`], except in tests, which can connect only to the loopback.
     allows: fn(IpAddr) -> bool,
 }
 
@@ -43,7 +43,7 @@ impl Resolve for Guard {
     }
 }
 
-/// The name resolves to an address that is not public.
+/// The error for a name that resolves to an address that is not public.
 #[derive(Debug, thiserror::Error)]
 #[error("the name resolves to an address that is not public")]
 pub(super) struct OutOfReach;

@@ -10,10 +10,11 @@ use tokio::time::Sleep;
 
 use super::{Gate, Passage};
 
-/// Ten years, set in place of reqwest's own time-outs, which would fire without a look at the socket.
+/// Ten years. It replaces reqwest's own time-outs, which would end an exchange without reading the bytes that wait in the
+/// socket.
 pub(super) const NEVER: Duration = Duration::from_secs(10 * 365 * 24 * 3_600);
 
-/// The length of one turn after the time-out.
+/// The length of one turn after the time-out. In a turn, the tokio runtime reads its sockets.
 const TURN: Duration = Duration::from_millis(25);
 
 /// The maximum number of turns after the time-out without progress.
@@ -44,7 +45,8 @@ impl Timeout {
         Self { alarm: alarm(span), gate: Arc::clone(gate), turns: 0, quiet: 0 }
     }
 
-    /// The result of `step`, or `None` if the time-out and its turns have passed. Each result counts as progress.
+    /// The result of `step`, or `None` if the time-out and its turns have passed. Each result counts as progress, and
+    /// allows further turns.
     pub(super) async fn first<T>(&mut self, step: impl Future<Output = T>) -> Option<T> {
         let mut step = pin!(step);
         loop {

@@ -87,7 +87,7 @@ async fn a_request_of_another_host_is_refused() {
     assert_eq!(status(&ask(to, &absolute).await), "421");
     for host in ["LOCALHOST", "[::1]"] {
         let text = format!("GET /callback HTTP/1.1\r\nHost: {host}:{port}\r\n\r\n");
-        assert_eq!(status(&ask(to, &text).await), "400", "{host} is ours, and brings no answer");
+        assert_eq!(status(&ask(to, &text).await), "400", "{host} is the listener's own host, and brings no answer");
     }
     works(&listener, "s").await;
 }
@@ -195,7 +195,7 @@ async fn a_flood_of_answers_is_bounded() {
     assert_eq!(pages.iter().filter(|page| status(page) == "503").count(), 4);
 }
 
-/// The host waits until the page is sent. No browser may delay the host.
+/// The host waits until the page is sent. A browser whose request never ends must not delay the host.
 #[tokio::test]
 async fn a_request_that_never_ends_does_not_keep_the_host() {
     for extra in [

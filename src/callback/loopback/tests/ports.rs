@@ -80,7 +80,11 @@ async fn reloads_are_answered_after_the_end_and_the_next_listener_gets_the_port(
     let late = ask(to, &request("GET", "/callback?code=c&state=late", port)).await;
     assert!(status(&late) == "410" && late.contains("This sign-in has ended"), "{late}");
     let next = bind(at(port)).await.unwrap();
-    assert_eq!(status(&browse(&next, "/callback").await.unwrap()), "400", "it knows nothing of the login before");
+    assert_eq!(
+        status(&browse(&next, "/callback").await.unwrap()),
+        "400",
+        "the new listener does not know the earlier login"
+    );
     works(&next, "s").await;
 }
 

@@ -31,7 +31,7 @@ impl Wake for Wakes {
     }
 }
 
-/// The number of bytes of one read with a buffer of `room` bytes.
+/// Reads once, with a buffer of `room` bytes, and returns the number of bytes.
 fn read(connection: &mut Bounded<impl Read + Unpin>, room: usize, wakes: &Arc<Wakes>) -> Poll<io::Result<usize>> {
     let mut bytes = vec![0; room];
     let mut buffer = ReadBuf::new(&mut bytes);
@@ -80,7 +80,7 @@ fn silence_is_waited_for() {
     assert_eq!(wakes.0.load(Ordering::SeqCst), 0);
 }
 
-/// A connection that notes what it is told.
+/// A connection that records its writes.
 #[derive(Default)]
 struct Noting(Vec<String>);
 

@@ -25,7 +25,7 @@ fn gate(body: &str, not_after: u64) -> (Pin<Box<OnceBody>>, Arc<Gate>) {
 fn ask(body: &mut Pin<Box<OnceBody>>) -> Option<Result<Vec<u8>, ()>> {
     match http_body::Body::poll_frame(body.as_mut(), &mut Context::from_waker(std::task::Waker::noop())) {
         Poll::Ready(frame) => Some(frame?.map(|frame| frame.into_data().unwrap().to_vec()).map_err(|_| ())),
-        Poll::Pending => panic!("it never waits"),
+        Poll::Pending => panic!("the body is always ready"),
     }
 }
 
