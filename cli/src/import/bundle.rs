@@ -34,7 +34,7 @@ pub(super) struct Bundle {
     pub(super) refresh_token: Option<Zeroizing<String>>,
     pub(super) access_token: Option<Zeroizing<String>>,
     pub(super) expires_at: Option<Time>,
-    /// Whether the MCP server has named the authorization server. Not a member of the input.
+    /// Whether the MCP server has named the authorization server. The input has no such member.
     #[serde(skip)]
     pub(super) is_server_named: bool,
 }
@@ -47,7 +47,7 @@ pub(super) enum Time {
     Text(String),
 }
 
-/// The resource to ask for, or whether to ask for one at all.
+/// The resource of token requests, or whether requests name one at all.
 #[derive(Deserialize)]
 #[serde(untagged)]
 pub(super) enum Resource {
@@ -144,7 +144,7 @@ impl Bundle {
         ))
     }
 
-    /// When the access token expires. `None` if that is unknown or the token is not worth keeping.
+    /// The time at which the access token expires. `None` if that is unknown or the token is not worth keeping.
     pub(super) fn expires_at(&self, now: WallTime) -> Result<Option<WallTime>, Failure> {
         Ok(self.access(now)?.and_then(|(_, expires)| expires))
     }
@@ -187,7 +187,7 @@ impl Bundle {
     fn client(&self) -> Result<Client, Failure> {
         let client = self.client_without_expiry()?;
         match &self.client_secret_expires_at {
-            // Zero means that it does not end (RFC 7591 section 3.2.1).
+            // Zero means that the secret does not expire (RFC 7591 section 3.2.1).
             Some(time) if !time.is_absent() => {
                 let at = time.read("client_secret_expires_at")?.as_millis();
                 Ok(if at == 0 { client } else { client.secret_expires_at(UNIX_EPOCH + Duration::from_millis(at)) })

@@ -1,4 +1,4 @@
-//! The members that another program does not keep, as discovery finds them.
+//! Adds the members of a login that another program does not keep, by discovery.
 
 use std::io;
 use std::sync::Arc;
@@ -14,8 +14,8 @@ use crate::failure::Failure;
 use crate::paint::harmless;
 use crate::{egress, home, login};
 
-/// Adds the authorization server of `identity` to the login from `place`. `issuer` is the one that gave the tokens, as the program
-/// or the person names it. A refresh token goes to no other one (law 13).
+/// Adds the authorization server of `identity` to the login from `place`. `issuer` is the one that gave the tokens, as the
+/// program or the person names it. A refresh token is sent to no other issuer (law 13).
 ///
 /// # Errors
 ///
@@ -65,7 +65,8 @@ pub(super) fn complete(
     Ok(())
 }
 
-/// Whether these are one issuer. Programs store it with or without the slash of an empty path.
+/// Whether the two texts name one issuer. Some programs store an issuer with the slash of an empty path, and some without
+/// it.
 fn is_same(one: &str, other: &str) -> bool {
     let is_slash_of = |longer: &str, shorter: &str| {
         longer.strip_suffix('/') == Some(shorter) && Url::parse(longer).is_ok_and(|url| url.path() == "/")
@@ -73,8 +74,8 @@ fn is_same(one: &str, other: &str) -> bool {
     one == other || is_slash_of(one, other) || is_slash_of(other, one)
 }
 
-/// The method by which a client with a secret authenticates, where the program keeps none. Without a list the server offers
-/// `client_secret_basic` (RFC 8414 section 2).
+/// The method by which a client with a secret authenticates, if the program does not keep the method. A server without a
+/// list offers `client_secret_basic` (RFC 8414 section 2).
 fn method(server: &AuthorizationServer) -> &'static str {
     let offers = |method| server.auth_methods.as_ref().is_none_or(|all| all.iter().any(|offered| offered == method));
     if !offers("client_secret_basic") && offers("client_secret_post") {

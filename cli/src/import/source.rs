@@ -30,13 +30,13 @@ pub(super) enum Program {
     Rmcp,
 }
 
-/// The place of a login among those of a program.
+/// The login to take over, among those of a program.
 #[derive(Debug)]
 pub(super) struct Wanted<'a> {
     /// The server's URL as the person wrote it.
     pub(super) url: &'a str,
     pub(super) identity: &'a ServerIdentity,
-    /// The file or the folder. `-` is standard input.
+    /// The file or the folder. `-` means standard input. `None` means the program's usual place, if it has one.
     pub(super) path: Option<&'a Path>,
     /// The name of the server in the program's configuration.
     pub(super) entry: Option<&'a str>,
@@ -48,7 +48,7 @@ pub(super) struct Taken {
     pub(super) bundle: Bundle,
     /// The issuer that gave the tokens, if the program keeps it.
     pub(super) issuer: Option<String>,
-    /// The place for messages.
+    /// The place of the login, in words for messages.
     pub(super) place: String,
 }
 
@@ -62,7 +62,7 @@ impl Program {
         }
     }
 
-    /// Reads the login. The program's files are left as they are.
+    /// Reads the login. The program's files are not changed.
     pub(super) fn take(self, wanted: &Wanted<'_>) -> Result<Taken, Failure> {
         match self {
             Self::McpRemote => mcp_remote::take(wanted),
@@ -92,7 +92,7 @@ impl Input {
             file => file.map_err(failed)?,
         };
         let size = file.metadata().map_err(failed)?.len();
-        // A buffer that grows leaves copies of secrets behind.
+        // The buffer has room for the whole file, because a buffer that grows leaves copies of secrets behind.
         let mut bytes = Zeroizing::new(Vec::with_capacity(usize::try_from(size.min(MAX_FILE)).unwrap_or(0) + 1));
         file.take(MAX_FILE + 1).read_to_end(&mut bytes).map_err(failed)?;
         if bytes.len() as u64 > MAX_FILE {

@@ -13,8 +13,8 @@ const NONCE: HeaderName = HeaderName::from_static("dpop-nonce");
 /// The challenge of a server that wants a nonce (section 9).
 const WANTS_NONCE: &str = "DPoP error=\"use_dpop_nonce\"";
 
-/// The headers of one request with this method to the server of `session`, whose token is bound. `nonce` is that of the server's
-/// challenge.
+/// The headers of one request with this method to the server of `session`, whose token is bound. `nonce` is the nonce of the
+/// server's challenge, if the person gives one.
 pub(super) async fn headers(session: &AuthSession, method: &Method, nonce: Option<&str>) -> Result<Value, Failure> {
     let server = session.identity().resource();
     let server = server.ok_or_else(|| Failure::Usage("the session is with no MCP server".to_owned()))?;
@@ -23,7 +23,7 @@ pub(super) async fn headers(session: &AuthSession, method: &Method, nonce: Optio
     let mut call = session.call(OperationKey::of("token"));
     let mut authorization = call.authorize(&to, method).await.map_err(refused)?;
     if let Some(nonce) = nonce {
-        // Section 8.1.
+        // The characters that a nonce may have (RFC 9449 section 8.1).
         let is_one = nonce.bytes().all(|byte| matches!(byte, 0x21 | 0x23..=0x5b | 0x5d..=0x7e)) && !nonce.is_empty();
         let nonce = HeaderValue::from_str(nonce).ok().filter(|_| is_one);
         let nonce = nonce.ok_or_else(|| Failure::Usage("--dpop-nonce: no server sends such a nonce".to_owned()))?;

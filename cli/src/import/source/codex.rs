@@ -1,7 +1,7 @@
 //! The logins of Codex at MCP servers.
 //!
-//! Read in its code of 2026 (`codex-rs/rmcp-client/src/oauth.rs`). A login is an entry of the system's keychain (service
-//! `Codex MCP Credentials`, user `NAME|HASH`) or of the file `.credentials.json` in `$CODEX_HOME` (`~/.codex`).
+//! This follows Codex's code of 2026 (`codex-rs/rmcp-client/src/oauth.rs`). A login is an entry of the system's keychain
+//! (service `Codex MCP Credentials`, user `NAME|HASH`) or of the file `.credentials.json` in `$CODEX_HOME` (`~/.codex`).
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -36,7 +36,7 @@ struct FileEntry {
     server_url: String,
     client_id: String,
     access_token: Zeroizing<String>,
-    /// In milliseconds since 1970.
+    /// The time in milliseconds since 1970.
     expires_at: Option<u64>,
     refresh_token: Option<Zeroizing<String>>,
     #[serde(default)]
@@ -50,7 +50,7 @@ struct KeychainEntry {
     url: String,
     client_id: String,
     token_response: TokenResponse,
-    /// In milliseconds since 1970.
+    /// The time in milliseconds since 1970.
     expires_at: Option<u64>,
 }
 
@@ -83,7 +83,7 @@ pub(super) fn take(wanted: &Wanted<'_>) -> Result<Taken, Failure> {
     }
 }
 
-/// The wanted entries of a file, or the one of a keychain. The others may be of any form.
+/// The wanted entries of a file, or the one entry of a keychain. The other entries may have any form.
 fn entries(input: &Input, wanted: &Wanted<'_>) -> Result<Vec<FileEntry>, Failure> {
     let members: BTreeMap<String, Box<RawValue>> = input.json(PROGRAM)?;
     if members.contains_key("token_response") {
@@ -108,7 +108,7 @@ impl FileEntry {
         let bundle = Bundle {
             client_id: Some(self.client_id),
             scope: Some(Scope::List(self.scopes)),
-            // Without its end, the access token would be tried although it may be long over.
+            // Without its expiry, the access token would be tried although it may have expired long ago.
             access_token: (self.expires_at.is_some() || self.refresh_token.is_none()).then_some(self.access_token),
             refresh_token: self.refresh_token,
             expires_at: self.expires_at.map(|millis| Time::Seconds(Number::from(millis / 1000))),

@@ -1,6 +1,6 @@
 //! The logins of goose.
 //!
-//! Read in its code of 2026 (`crates/goose/src/oauth`, `crates/goose/src/config/base.rs`). A login is the secret
+//! This follows goose's code of 2026 (`crates/goose/src/oauth`, `crates/goose/src/config/base.rs`). A login is the secret
 //! `oauth_creds_NAME` of the extension `NAME`, in the form of rmcp. The secrets are one JSON object in the system's keychain
 //! (service `goose`, user `secrets`), or the file `~/.config/goose/secrets.yaml` if `GOOSE_DISABLE_KEYRING` is set.
 
@@ -18,7 +18,7 @@ use crate::paint::harmless;
 const PROGRAM: &str = "goose";
 const PREFIX: &str = "oauth_creds_";
 
-/// A secret of goose. The others are not looked into.
+/// A secret of goose that may be a login. The other secrets are not examined.
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Secret {
@@ -57,7 +57,7 @@ pub(super) fn take(wanted: &Wanted<'_>) -> Result<Taken, Failure> {
 /// Parses the secrets. JSON is YAML as well.
 fn secrets(input: &Input) -> Result<BTreeMap<String, Secret>, Failure> {
     let text = std::str::from_utf8(&input.bytes).map_err(|_| input.not_understood(PROGRAM, "it is not UTF-8"))?;
-    // The message of the parser may repeat a secret.
+    // The parser's own message is dropped, because it may repeat a secret.
     serde_saphyr::from_str(text).map_err(|_| input.not_understood(PROGRAM, "it is no YAML with named secrets"))
 }
 

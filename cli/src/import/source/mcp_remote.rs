@@ -1,9 +1,9 @@
 //! The logins of mcp-remote.
 //!
-//! Read in the code of 0.15.1. A login is two files in `~/.mcp-auth/mcp-remote-v1` (`$MCP_REMOTE_CONFIG_DIR` stands for
-//! `~/.mcp-auth`), `HASH_tokens.json` and `HASH_client_info.json`. `HASH` is the MD5 digest of the server's URL as it was given
-//! on the command line, and of some options. Versions before 0.15 have a folder each, `mcp-remote-0.1.37` for example, with the
-//! same files.
+//! This follows the code of version 0.15.1. A login is two files in `~/.mcp-auth/mcp-remote-v1` (`$MCP_REMOTE_CONFIG_DIR`
+//! stands for `~/.mcp-auth`), `HASH_tokens.json` and `HASH_client_info.json`. `HASH` is the MD5 digest of the server's URL as
+//! it was given on the command line, and of some options. Versions before 0.15 have a folder each, `mcp-remote-0.1.37` for
+//! example, with the same files.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -28,7 +28,7 @@ const CLIENT: &str = "_client_info.json";
 struct Tokens {
     access_token: Zeroizing<String>,
     refresh_token: Option<Zeroizing<String>>,
-    /// In milliseconds since 1970.
+    /// The time in milliseconds since 1970.
     expires_at: Option<f64>,
     scope: Option<String>,
     issuer: Option<String>,
@@ -90,7 +90,7 @@ pub(super) fn take(wanted: &Wanted<'_>) -> Result<Taken, Failure> {
         token_endpoint_auth_method: client.token_endpoint_auth_method,
         scope: tokens.scope.map(Scope::Text),
         refresh_token: tokens.refresh_token,
-        // Without its end, the access token would be tried although it may be long over.
+        // Without its expiry, the access token would be tried although it may have expired long ago.
         access_token: (tokens.expires_at.is_some() || !is_renewable).then_some(tokens.access_token),
         expires_at: tokens.expires_at.and_then(|millis| Number::from_f64(millis / 1000.0)).map(Time::Seconds),
         ..Bundle::default()
@@ -131,7 +131,7 @@ fn find(folder: &Path, url: &str) -> Result<PathBuf, Failure> {
     })
 }
 
-/// The URL as it was written, and with or without a slash at its end.
+/// The URL as it was written, and the same URL with its last slash added or removed.
 fn spellings(url: &str) -> [String; 2] {
     let other = url.strip_suffix('/').map_or_else(|| format!("{url}/"), str::to_owned);
     [url.to_owned(), other]

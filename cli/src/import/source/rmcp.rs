@@ -1,6 +1,6 @@
 //! The `StoredCredentials` of rmcp's `CredentialStore`, as JSON.
 //!
-//! Read in the code of rmcp 3.11. Each program has a place of its own for them.
+//! This follows the code of rmcp 3.11. Each program that uses rmcp keeps them in a place of its own.
 
 use serde::Deserialize;
 use serde_json::Number;
@@ -10,14 +10,14 @@ use super::{Input, Taken, Wanted, absent};
 use crate::failure::Failure;
 use crate::import::bundle::{Bundle, Scope, Time};
 
-/// `StoredCredentials`. Members that were added to it later are optional.
+/// `StoredCredentials`. Members that rmcp added later are optional.
 #[derive(Deserialize)]
 pub(super) struct Stored {
     client_id: String,
     token_response: Option<TokenResponse>,
     #[serde(default)]
     granted_scopes: Vec<String>,
-    /// In seconds since 1970.
+    /// The time in seconds since 1970.
     token_received_at: Option<u64>,
     issuer: Option<String>,
 }
@@ -27,7 +27,7 @@ pub(super) struct Stored {
 pub(super) struct TokenResponse {
     pub(super) access_token: Zeroizing<String>,
     pub(super) refresh_token: Option<Zeroizing<String>>,
-    /// In seconds.
+    /// The lifetime in seconds.
     expires_in: Option<u64>,
     pub(super) scope: Option<String>,
 }
@@ -44,7 +44,7 @@ pub(super) fn take(wanted: &Wanted<'_>) -> Result<Taken, Failure> {
 }
 
 impl Stored {
-    /// The login. The access token comes along only if its end is known, or if there is no refresh token.
+    /// The login. The access token is taken only if its expiry is known, or if there is no refresh token.
     pub(super) fn taken(self, place: String) -> Result<Taken, Failure> {
         let Some(tokens) = self.token_response else {
             return Err(absent(format!("{place} has a client and no tokens"), "sign in with tokenkeeper login"));
