@@ -14,19 +14,20 @@ pub(crate) const CAPACITY: usize = 1_024;
 pub struct AuthEvent {
     /// The session's identity.
     pub identity: ServerIdentity,
-    /// When the event happened.
+    /// The time of the event.
     pub at: Moment,
-    /// The flight it belongs to, if any.
+    /// The flight that the event belongs to, if any.
     pub flight: Option<FlightId>,
     /// The kind of event.
     pub kind: EventKind,
     /// The reason, from the fixed vocabulary.
     pub reason: Option<Reason>,
-    /// The token it concerns, if any.
+    /// The token that the event concerns, if any.
     pub generation: Option<Generation>,
-    /// When the refresh token arrived or was last presented with success, by the wall clock, if there was one. For telemetry.
+    /// The wall-clock time at which the refresh token arrived or was last presented with success, if there was one. It is for
+    /// telemetry.
     pub refresh_since: Option<WallTime>,
-    /// When the login was completed, by the wall clock, if known. It gives telemetry the age of the grant.
+    /// The wall-clock time at which the login was completed, if known. It gives telemetry the age of the grant.
     pub signed_in: Option<WallTime>,
 }
 

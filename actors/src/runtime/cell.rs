@@ -22,7 +22,8 @@ pub(crate) struct Snapshot {
     pub(crate) hit: Option<Hit>,
     /// The standing, for display.
     pub(crate) standing: Standing,
-    /// The newest generation known, if it is not the one of the published lease. Boxed for the same reason as `extra`.
+    /// The newest generation known, if it is not the one of the published lease. It is boxed for the same reason as
+    /// `extra`.
     known: Option<Box<Generation>>,
     /// The residue, if it holds more than the newest generation known. Boxed, because it usually does not, and a
     /// sleeping session should use little memory.
@@ -60,7 +61,7 @@ impl Snapshot {
     pub(crate) fn is_without_token(&self, is_over: impl Fn(ElapsedTime) -> bool) -> bool {
         let is_forgotten = |residue: &Residue| {
             let (backoff, elevations) = (residue.backoff, residue.elevations.clone());
-            // An actor that is awake at the end of a pause removes it.
+            // Such a pause is still in the residue, because only an actor that is awake at its end removes it.
             let mut pauses = [backoff.resting, backoff.background_resting].into_iter().flatten();
             pauses.all(|(_, until)| is_over(until))
                 && elevations.are_over(&is_over)

@@ -307,8 +307,8 @@ impl Core {
         self.tracker.wait().await;
     }
 
-    /// Waits until no flight runs and no caller waits. It polls, because notifications would cost every caller
-    /// something, and only a host that ends waits here.
+    /// Waits until no flight runs and no caller waits. It polls, because notifications would add work to every request, and
+    /// only a host that is ending waits here.
     pub(crate) async fn quiet(&self) {
         let is_busy = |slot: &Arc<Slot>| slot.has_callers() || slot.is_flying();
         loop {
@@ -351,7 +351,7 @@ impl Core {
         let until = *self.stops_at.get_or_init(|| until);
         self.stop_begun.notify_waiters();
         for slot in self.slots() {
-            // Read before the session answers its waiters.
+            // This is read before the session answers its waiters.
             let wanted = slot.has_callers();
             slot.notify_or_clear(SessionEvent::Shutdown);
             let error = TokenError::new(Reason::ShuttingDown);

@@ -11,7 +11,7 @@ use super::slot::Slot;
 use crate::sync::lock;
 use crate::values::ServerIdentity;
 
-/// How many slots are checked while the lock is held once.
+/// The number of slots that are checked while the lock is held once.
 const CHUNK: usize = 1_000;
 
 /// The slots of a runtime, by their identities.
@@ -206,7 +206,7 @@ pub(crate) mod tests {
             openers.into_iter().for_each(|opener| opener.join().unwrap());
             ends.store(true, atomic::Ordering::Relaxed);
         });
-        assert!(made.into_inner() > 1, "it was removed while others opened it");
+        assert!(made.into_inner() > 1, "the slot was removed while other threads opened it");
         remove_all(&directory, |_| true);
         assert_eq!(directory.len(), 0);
     }

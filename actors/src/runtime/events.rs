@@ -136,7 +136,7 @@ fn announce(
     at
 }
 
-/// Writes a line to the identity's journal, in the background. A failure is logged only.
+/// Writes a line to the identity's journal, in the background. A failure is only logged.
 fn note(core: &Arc<Core>, slot: &Arc<Slot>, line: JournalLine) {
     let (store, identity) = (Arc::clone(&core.ports.store), slot.identity.clone());
     core.spawn_tracked(async move {
@@ -162,7 +162,7 @@ mod tests {
         assert_eq!(kind(Reason::ShuttingDown, false, false), None);
         assert_eq!(kind(Reason::ShuttingDown, false, true), Some(EventKind::Failed), "a caller waited");
         assert_eq!(kind(Reason::ShuttingDown, true, false), Some(EventKind::Failed), "a mark is left");
-        assert_eq!(kind(Reason::Unreachable, false, false), None, "the session publishes it");
+        assert_eq!(kind(Reason::Unreachable, false, false), None, "the session itself publishes this failure");
         assert_eq!(event_of(&Report::Lost { noted: true }, false).map(|(kind, ..)| kind), Some(EventKind::Lost));
     }
 }

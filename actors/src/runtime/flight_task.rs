@@ -81,7 +81,7 @@ struct FlightTask {
     asking: Option<PendingPermit>,
     /// The pending connection.
     connecting: Option<PendingConnection>,
-    /// The connection that stands, with the effect that it answers.
+    /// The connection that was established, with the effect that asked for it.
     connection: Option<(Op, Box<dyn SourceConnection>)>,
     answers: FuturesUnordered<Pending<FlightEvent>>,
     /// Work that must be done before the task ends, and whose result the machine does not get.
@@ -169,7 +169,7 @@ impl FlightTask {
         self.perform(effects);
     }
 
-    /// Asks for a pending permit again, with the urgency of callers.
+    /// Asks again for the permit that is pending, with the urgency of callers.
     fn expedite(&mut self) -> FlightEvent {
         if let Some(asking) = self.asking.take() {
             self.ask(asking.op, asking.issuer, Urgency::Callers);
@@ -278,7 +278,8 @@ impl FlightTask {
             FlightEffect::Claim { op, epoch, at_least } => {
                 let mut ending = self.ending.subscribe();
                 let work = async move {
-                    // Waits, because the end of an earlier claim of this flight would also end the new one.
+                    // This waits until no claim is being ended, because the end of an earlier claim of this flight would
+                    // also end the new one.
                     drop(ending.wait_for(|ending| *ending == 0).await);
                     store.claim(&identity, ClaimScope::Spend(epoch), id, at_least).await
                 };

@@ -1,7 +1,7 @@
 //! Permits. One actor for each issuer drives that issuer's limiter, and [`Permits`] keeps their addresses.
 //!
-//! The throttle and the permits that are out must survive the actor. They are kept outside it, behind a lock that is
-//! never held over an await. After an actor was killed, the next request for a permit starts a successor. The throttle
+//! The throttle and the list of granted permits must survive the actor. They are kept outside the actor, behind a lock that
+//! is never held over an await. After an actor was killed, the next request for a permit starts a successor. The throttle
 //! is also kept in the store, for the other processes that share it.
 //!
 //! An actor without requests ends itself after a minute. A limiter without an actor and without a throttle is removed, so
@@ -68,7 +68,7 @@ pub struct Permits {
 #[derive(Default)]
 struct Limiters {
     by_issuer: BTreeMap<Option<Issuer>, Arc<LimiterHandle>>,
-    /// When all other limiters were last removed.
+    /// The time at which unused limiters were last removed.
     tidied: ElapsedTime,
 }
 

@@ -22,7 +22,8 @@ pub struct Settings {
     /// The profiles of the providers that records name. The default names no provider, and an unknown provider gets the
     /// strictest profile.
     pub profiles: Profiles,
-    /// When to refresh, how long to back off, how many callers may wait, and how an identity without a record is
+    /// The policy, which states when to refresh, how long to back off, how many callers may wait, and how an identity
+    /// without a record is renewed.
     /// renewed.
     pub policy: Policy,
     /// The timeouts of store operations.

@@ -34,7 +34,7 @@ pub(crate) struct Request<S: Destination> {
     kind: Option<RequestKind>,
     slot: Arc<S>,
     redeliveries: u8,
-    /// The guard of a caller that cannot hold the guard itself.
+    /// The guard of the caller, if the caller cannot hold it itself.
     guard: Option<S::Guard>,
 }
 

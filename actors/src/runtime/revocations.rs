@@ -15,16 +15,16 @@ use crate::ports::source::NotRevoked;
 use crate::sync::lock;
 use crate::values::ServerIdentity;
 
-/// The identities whose revocations run, one entry for each revocation.
+/// The identities whose revocations are running, with one entry for each revocation.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Revocations(Arc<Mutex<Vec<ServerIdentity>>>);
 
-/// A revocation that runs. Dropping it does not end the revocation.
+/// A running revocation. Dropping this value does not end the revocation.
 #[derive(Debug)]
 pub(crate) struct Running(oneshot::Receiver<Result<(), NotRevoked>>);
 
 impl Revocations {
-    /// Returns the work of a revocation, and its outcome.
+    /// Returns the work of a revocation, and a handle for its outcome.
     pub(crate) fn begin(
         &self,
         sources: Arc<Sources>,
@@ -51,14 +51,14 @@ impl Revocations {
 }
 
 impl Running {
-    /// The outcome, waited for at most `timeout`.
+    /// Waits at most `timeout` for the outcome.
     pub(crate) async fn outcome(self, timeout: Duration) -> RevocationOutcome {
         tokio::select! {
             biased;
             outcome = self.0 => match outcome {
                 Ok(Ok(())) => RevocationOutcome::Done,
                 Ok(Err(NotRevoked::NotOffered)) => RevocationOutcome::NotOffered,
-                // The runtime that ran it has ended.
+                // The runtime that ran the revocation has ended.
                 Ok(Err(NotRevoked::Failed)) | Err(_) => RevocationOutcome::Failed,
             },
             () = timer::pause(timeout) => RevocationOutcome::InTheAir,
@@ -66,7 +66,7 @@ impl Running {
     }
 }
 
-/// The entry of a revocation in the list, for as long as it runs.
+/// The entry of a revocation in the list. It is removed when the revocation ends.
 struct Entry(Revocations, ServerIdentity);
 
 impl Drop for Entry {

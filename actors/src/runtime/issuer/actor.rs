@@ -14,7 +14,7 @@ use super::messages::{LimiterMessage, PermitAnswer};
 use crate::law::issuer::{AskId, IssuerEffect, IssuerEvent, IssuerLimiter};
 use crate::values::ElapsedTime;
 
-/// The time after which an actor ends if it has no request and no permit is out.
+/// The time after which an actor ends if it has no request and no granted permit.
 const IDLE_AFTER: Duration = Duration::from_secs(60);
 
 /// Drives the limiter of one issuer. It never awaits and never fails.
@@ -28,9 +28,9 @@ pub(super) struct IssuerActor {
 pub(super) struct LimiterActorState {
     machine: IssuerLimiter,
     answers: BTreeMap<AskId, oneshot::Sender<PermitAnswer>>,
-    /// The timer, and when it is due.
+    /// The timer, with the time at which it is due.
     timer: Option<(ElapsedTime, AbortOnDropHandle<()>)>,
-    /// The time since which there is no request and no permit is out.
+    /// The time since which there has been no request and no granted permit.
     idle_since: Option<ElapsedTime>,
 }
 

@@ -1,9 +1,9 @@
 //! The cool-downs of issuers in the store, which all processes that share the store respect (law 8).
 //!
-//! A throttle is written in the background after its permit has come back. It is read after the limiter has granted a
-//! permit, and once more when the flight has its claim, because the claim's earlier holder may have been throttled
-//! while the flight waited. A holder ends its claim only after the write. Neither a failed write nor a failed read has
-//! an effect on the flight.
+//! A throttle is written in the background after the permit was returned with it. It is read after the limiter has granted
+//! a permit, and once more when the flight has its claim, because the claim's earlier holder may have been throttled while
+//! the flight waited. A holder ends its claim only after the write. Neither a failed write nor a failed read has an effect
+//! on the flight.
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -23,13 +23,13 @@ use crate::ports::store::TokenStore;
 use crate::values::issuer::{Cooldown, EntryContent, EntryKind, IssuerEntry, IssuerKey};
 use crate::values::{ElapsedTime, StoreFault};
 
-/// How long a permit waits for the read of the cool-down.
+/// The maximum time that a permit waits for the read of the cool-down.
 const READ_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// How long the write of a throttle may take.
+/// The time-out for the write of a throttle.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How long a flight waits for the write before it ends its claim.
+/// The maximum time that a flight waits for the write before it ends its claim.
 const SHARE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The number of attempts to write a throttle while other processes change the entry.
@@ -136,7 +136,7 @@ impl LimiterState {
 /// The write of a limiter's throttle. There is one at a time.
 pub(super) struct CooldownWrite {
     limiter: Arc<LimiterHandle>,
-    /// Whether another write may have begun.
+    /// Whether the write has ended, so that another may begin.
     is_over: bool,
 }
 

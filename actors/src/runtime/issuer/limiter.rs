@@ -110,12 +110,12 @@ impl LimiterHandle {
         self.store_throttle(state)
     }
 
-    /// Whether there is no request and no permit is out.
+    /// Whether there is no request and no granted permit.
     pub(super) fn is_unused(&self) -> bool {
         self.state().tickets.is_empty()
     }
 
-    /// Removes the address of an actor that wants to end. Returns `false` if there is a request for it by now.
+    /// Removes the address of an actor that wants to end. Returns `false` if a request for it has come meanwhile.
     ///
     /// A request is noted and sent under one lock, so that none is sent to an actor that has been removed.
     pub(super) fn retire(&self, incarnation: u64) -> bool {
@@ -196,7 +196,7 @@ impl LimiterHandle {
         self.state().address.as_ref().map(|address| address.actor.clone())
     }
 
-    /// Returns the number of live requests for permits, and of permits that are out.
+    /// Returns the number of live requests for permits, and of granted permits.
     pub(super) fn counts(&self) -> (usize, usize) {
         let state = self.state();
         (state.tickets.len(), state.tickets.values().filter(|granted| **granted).count())
