@@ -47,11 +47,12 @@ pub struct AuthSession {
 /// The options of a request for a token. Defaults in parentheses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TokenOptions {
-    /// The time that the caller is willing to wait (30 s). After that it gets
-    /// [`DeadlinePassed`](Reason::DeadlinePassed). If no attempt can be made in time, the caller gets the error of the
-    /// last attempt at once, with the time to [ask again](TokenError::retry_after).
+    /// The time that the caller is willing to wait (30 s). After that, the caller gets
+    /// [`DeadlinePassed`](Reason::DeadlinePassed). If no attempt can be made in time, the caller gets the error of the last
+    /// attempt at once, with the time to [ask again](TokenError::retry_after).
     pub timeout: Duration,
-    /// The remaining lifetime that the token must have (none). Capped at three quarters of its lifetime.
+    /// The remaining lifetime that the token must have (none). At most three quarters of the token's whole lifetime are
+    /// required.
     pub min_lifetime: Duration,
     /// Whether the token must come from a flight that begins after this request (no).
     pub force: bool,
@@ -66,7 +67,7 @@ impl Default for TokenOptions {
     }
 }
 
-/// A login that is served.
+/// A login whose tokens are served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ServedLogin {
     /// Its epoch.
@@ -76,8 +77,8 @@ pub struct ServedLogin {
 }
 
 impl ServedLogin {
-    /// Whether both are the same login. The epochs of a store that was emptied begin again, so the times are compared,
-    /// too, if both are known.
+    /// Whether both are the same login. The epochs of a store that was emptied begin again. The times are therefore
+    /// compared as well, if both are known.
     pub fn is_same(&self, other: &Self) -> bool {
         let times = self.signed_in.zip(other.signed_in);
         self.epoch == other.epoch && times.is_none_or(|(one, other)| one == other)
@@ -167,7 +168,8 @@ impl AuthSession {
                 // A temporary fault does not mean that a login is required.
                 Ok(_) | Err(_) => return Ok(()),
             }
-            // The request itself may have published states. Only a state without a required login is worth another request.
+            // The request itself may have published states. Only a state in which no login is required is worth another
+            // request.
             loop {
                 let state = tokio::select! {
                     biased;
@@ -193,7 +195,7 @@ impl AuthSession {
     ///
     /// [`ResourceRefuses`](Reason::ResourceRefuses) if refreshing has not helped (the lease is still served to others),
     /// [`WrongSession`](Reason::WrongSession) if the lease was handed out by the session of another identity or is newer
-    /// than any that the record has, or the reason for which the session cannot be reached.
+    /// than any that the record has, or the reason why the session cannot be reached.
     ///
     /// # Cancellation
     ///
@@ -210,8 +212,8 @@ impl AuthSession {
         self.invalidate_generation(lease.generation(), operation, challenge).await
     }
 
-    /// Like [`invalidate`](Self::invalidate), for the lease of this `generation`. Generations of two sessions may be
-    /// equal. A lease of another session is therefore noticed only if its generation is newer than any of this session.
+    /// Like [`invalidate`](Self::invalidate), for the lease of this `generation`. Two sessions may have equal generations,
+    /// so a lease of another session is noticed only if its generation is newer than any of this session's.
     ///
     /// # Errors
     ///
@@ -276,11 +278,10 @@ impl AuthSession {
 
     /// Changes the renewal plan of the identity, with the source that renews it and the provider whose profile applies.
     ///
-    /// This is for a session that was stored with the wrong plan or none, for example by an import without a provider
-    /// or by an older version, or whose source was renamed. It changes the plan in the record and nothing else. The
-    /// tokens, the epoch and the published lease stay, and the next refresh of any process on the store uses the new
-    /// plan. The runtime need not have the source that `renewal` names. Without it, a refresh fails with
-    /// [`SourceMissing`](Reason::SourceMissing).
+    /// This is for a session that was stored with the wrong plan or none, for example by an import without a provider or by
+    /// an older version, or whose source was renamed. It changes only the plan in the record. The tokens, the epoch and the
+    /// published lease stay, and the next refresh of any process on the store uses the new plan. The runtime need not have
+    /// the source that `renewal` names. Without it, a refresh fails with [`SourceMissing`](Reason::SourceMissing).
     ///
     /// Requests are handled in order, so a login that was installed before this call is configured by it.
     ///
@@ -390,7 +391,7 @@ impl Future for Answer<'_> {
     }
 }
 
-/// The error of a request that was never answered. That would be a defect, in which the caller must not hang.
+/// The error of a request that was never answered. That would be a defect, and even then the caller must not wait for ever.
 const UNANSWERED: TokenError = TokenError::new(Reason::Aborted);
 
 /// The error for a refusal of a lease of another session.

@@ -12,7 +12,7 @@ pub struct ShutdownReport {
     /// and save the tokens they obtain. If the process ends first, the next one recovers from the mark.
     pub unfinished: Vec<ServerIdentity>,
     /// Identities that were logged out and whose tokens the server had not revoked by the deadline, because it had not
-    /// answered. They may still be valid.
+    /// answered. These tokens may still be valid.
     pub unrevoked: Vec<ServerIdentity>,
 }
 

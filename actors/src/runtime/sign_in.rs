@@ -14,7 +14,7 @@ use crate::law::session::{LoginCause, LoginProgress, LoginRequest, LoginRequestK
 use crate::ports::store::PendingLogin;
 use crate::values::{AttemptId, Callback, LoginKey, LoginOffer, LoginReason, SignInError};
 
-/// The time limit of the search for a request of another process.
+/// The time limit of the search for a prompt of another process.
 const SHOWING: Duration = Duration::from_secs(3);
 
 /// The error of a request that was never answered.
@@ -61,8 +61,8 @@ impl AuthSession {
         self.request_login(LoginRequestKind::Await(attempt), timeout).await
     }
 
-    /// Takes a person's answer, and waits until its login is stored. It may answer a prompt of another process. An
-    /// answer is taken only once over all replicas.
+    /// Takes a person's answer, and waits until its login is stored. It may answer a prompt of another process. An answer
+    /// is taken only once, over all processes on the store.
     ///
     /// # Errors
     ///
@@ -116,7 +116,7 @@ impl AuthSession {
 }
 
 impl AuthRuntime {
-    /// Takes a person's answer, and finds its session by its key. The answer may arrive at any process or replica.
+    /// Takes a person's answer, and finds its session by its key. The answer may arrive at any process on the store.
     /// Otherwise like [`AuthSession::complete_login`].
     ///
     /// # Errors
@@ -134,8 +134,8 @@ impl AuthRuntime {
         self.session(identity).complete_login(callback, left).await
     }
 
-    /// Returns the pending logins of all identities, which may be those of other processes. A restarted host binds
-    /// their listeners again, and begins a login of each identity, which takes the prompt over.
+    /// Returns the pending logins of all identities, which may be those of other processes. A restarted host binds the
+    /// listeners of these logins again, and begins a login of each identity, which shows the same prompt.
     ///
     /// # Errors
     ///

@@ -32,7 +32,7 @@ use crate::values::record::Issuer;
 use crate::values::{AttemptId, ElapsedTime, FlightId, Moment, ServerIdentity};
 use tasks::Tasks;
 
-/// Two failures of an actor are consecutive if at most this time passes between them. A pause after the first one does
+/// Two failures of an actor are consecutive if at most this time passes between them. A pause after the first failure does
 /// not count, because no actor runs during it.
 const CALM: Duration = Duration::from_secs(10);
 
@@ -104,11 +104,11 @@ struct SlotState {
     backlog: Option<Box<Backlog>>,
 }
 
-/// Requests, reports and running flights of a slot.
+/// Requests for the actor, and the flights and login attempts with their reports.
 #[derive(Debug, Default)]
 struct Backlog {
     /// Requests for the actor, in the order in which they came. One message announces all of them to the actor, so that
-    /// many callers cost few messages, and no request is lost with a mailbox.
+    /// many callers cost few messages, and no request is lost when an actor ends with messages in its mailbox.
     inbox: VecDeque<Request<Slot>>,
     /// The flights. A new flight does not wait for one of an old epoch, so two may run.
     flights: Tasks<FlightId, FlightMessage, Report>,
@@ -118,7 +118,8 @@ struct Backlog {
     issuers: Option<Vec<Issuer>>,
     /// The number of consecutive failures of the actor, and the time since when another actor may run.
     crashes: (u32, ElapsedTime),
-    /// Whether no actor has processed an event of the store for which a reader or the policy waits.
+    /// Whether an event of the store has reached no actor, although the policy or a reader of the state waits for such
+    /// events.
     missed_news: bool,
 }
 
@@ -220,8 +221,8 @@ impl Slot {
         lock(&self.state)
     }
 
-    /// Returns the time until the early window of the published lease begins, if the policy refreshes a lease that is
-    /// in use. `None` once the window has begun, and for an unknown lifetime, because no actor has to look for the use
+    /// Returns the time until the early window of the published lease begins, if the policy refreshes a lease that is in
+    /// use. `None` once the window has begun, and for an unknown lifetime, because no actor has to watch the lease's use
     /// then.
     pub(crate) fn until_early(&self, now: &Moment) -> Option<Duration> {
         let snapshot = self.cell.read();
@@ -376,7 +377,7 @@ impl Slot {
     }
 
     /// Frees the slot after the end of its actor. Returns whether another actor is to be started now, because one is
-    /// needed or `anyway` is set.
+    /// needed, or because `anyway` is set.
     pub(crate) fn detach(&self, anyway: bool) -> bool {
         let needed = anyway || self.needs_actor();
         let (former, wanted) = {
@@ -454,7 +455,7 @@ impl Slot {
     pub(crate) fn take_parked(&self) -> VecDeque<Request<Slot>> {
         let mut state = self.state();
         match state.actor_slot {
-            // A message has announced them to the actor, which takes them.
+            // A message has announced the requests to the actor, which takes them itself.
             ActorSlot::Taken { .. } => VecDeque::new(),
             _ => state.take_inbox(),
         }

@@ -11,8 +11,8 @@ use crate::values::{RenewalPlan, ServerIdentity, SourceName, Spending};
 
 /// The token sources of a runtime, each under the name by which records refer to it.
 ///
-/// Plain data around shared sources. Clones share the sources and nothing else. One [`TokenSource`] serves all sessions
-/// whose records name it. Each session has one request at a time.
+/// Plain data around shared sources. Clones share only the sources. One [`TokenSource`] serves all sessions whose records
+/// name it. Each session has one request at a time.
 #[derive(Clone, Debug)]
 pub struct Sources(BTreeMap<SourceName, Arc<dyn TokenSource>>);
 
@@ -34,7 +34,7 @@ impl Sources {
         self.0.get(&plan.source).filter(|source| source.spending() == plan.spending)
     }
 
-    /// Lets the source of a repeatable `plan` prepare.
+    /// Lets the source of a repeatable `plan` prepare its next request.
     pub(crate) async fn prepare(&self, identity: &ServerIdentity, plan: &RenewalPlan, issuer: Option<&Issuer>) {
         if plan.spending == Spending::Repeatable
             && let Some(source) = self.find(plan)
@@ -43,7 +43,7 @@ impl Sources {
         }
     }
 
-    /// Connects ahead with the source that the plan of `grant` names.
+    /// Connects in advance, with the source that the plan of `grant` names.
     pub(crate) async fn connect(
         &self,
         identity: &ServerIdentity,

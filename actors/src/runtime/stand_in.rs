@@ -1,8 +1,8 @@
 //! Scripted sessions (feature `scripted`). A [`StandIn`] replaces a session's actor.
 //!
-//! A [`StandIn`] gets the requests of the session's handles as events for the session machine, and answers them through
-//! its [`Stage`]. There are no actors, no tasks, no store and no source. The stand-in carries out all other effects of
-//! the machine itself. For tests of hosts; `tokenkeeper-testkit` has a complete stand-in.
+//! A [`StandIn`] gets the requests of the session's handles as events for the session machine, and answers them through its
+//! [`Stage`]. There are no actors, no tasks, no store and no source. The stand-in carries out all other effects of the
+//! machine itself. It is for tests of hosts. `tokenkeeper-testkit` has a complete stand-in.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
@@ -43,7 +43,7 @@ pub trait StandIn: fmt::Debug + Send + Sync + 'static {
     fn happen(&self, event: SessionEvent);
 }
 
-/// The connection of a [`StandIn`] to the session's handles. Cheap to clone; clones are one stage.
+/// The connection of a [`StandIn`] to the session's handles. Cheap to clone; all clones are the same stage.
 #[derive(Clone, Debug)]
 pub struct Stage(Arc<Shared>);
 

@@ -12,7 +12,7 @@ pub struct SessionState {
     /// The generation and lifetime of the lease that is being served. `None` if there is no lease, or if it was
     /// refused.
     pub lease: Option<(Generation, Validity)>,
-    /// The reason for which a login is required, if it is.
+    /// The reason why a login is required, if it is.
     pub login_required: Option<Reason>,
     /// Whether a flight is running.
     pub refreshing: bool,
@@ -27,9 +27,9 @@ pub struct SessionState {
     /// The last failure, and the time until which no attempt is made because of it. After a failure that no caller
     /// waited for, a new caller's attempt does not wait until then.
     pub resting: Option<(TokenError, ElapsedTime)>,
-    /// When the refresh token arrived, or was last used with success, by the wall clock.
+    /// The wall-clock time at which the refresh token arrived or was last used with success.
     pub refresh_since: Option<WallTime>,
-    /// When the login was completed, by the wall clock.
+    /// The wall-clock time at which the login was completed.
     pub signed_in: Option<WallTime>,
 }
 
@@ -67,7 +67,7 @@ impl StateWatch {
         self.0.borrow_and_update().clone()
     }
 
-    /// Waits for a state that was not seen yet. Returns `None` when there will be none.
+    /// Waits for a state that was not seen yet. Returns `None` when there will be no further state.
     ///
     /// Dropping the future loses no state.
     pub async fn next(&mut self) -> Option<SessionState> {

@@ -45,7 +45,7 @@ pub(crate) struct SupervisorState {
     _watches: [AbortOnDropHandle<()>; 3],
 }
 
-/// How an actor has ended.
+/// The way in which an actor has ended.
 #[derive(Clone, Copy, Debug)]
 enum End {
     /// It ended itself, because it was idle.
@@ -82,8 +82,8 @@ impl AuthSupervisor {
         _myself: ActorRef<SupervisorMessage>,
         state: &mut SupervisorState,
     ) -> Result<(), ActorProcessingErr> {
-        // An earlier tree may have left slots. The store was not watched since then, and some sessions need an actor
-        // although no caller waits.
+        // An earlier tree may have left slots. The store was not watched since that tree ended, and some sessions need an
+        // actor although no caller waits.
         state.pass_on(StoreEvent::Lagged);
         for slot in state.core.slots() {
             // A slot that awaits an actor has asked this tree for it while the tree started.
@@ -145,7 +145,7 @@ impl AuthSupervisor {
         myself: ActorRef<SupervisorMessage>,
         _state: &mut SupervisorState,
     ) -> Result<(), ActorProcessingErr> {
-        // Draining answers the admitted requests. No actor waits while it handles a message, so this is quick.
+        // Draining answers the admitted requests. No actor waits while it handles a message, so the drain is quick.
         myself.drain_children_and_wait(Some(DRAIN_TIMEOUT)).await;
         // A host with ractor's default supervision stops when a child ends, even after an expected end.
         if let Some(host) = myself.try_get_supervisor() {

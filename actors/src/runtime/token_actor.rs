@@ -20,10 +20,10 @@ use crate::law::line::Line;
 use crate::law::session::{Birth, ReplyId, Session, SessionEvent, WaiterId};
 use crate::values::{ElapsedTime, FlightId, MAX_SLEEP, Moment, Now, Reason, TokenError};
 
-/// If a tick comes later than its time by more than this, the process was stopped or suspended.
+/// A tick that comes later than its time by more than this shows that the process was stopped or suspended.
 const LATE: Duration = Duration::from_secs(1);
 
-/// How long a late tick is put off.
+/// The time by which a late tick is put off.
 const CATCHING_UP: Duration = Duration::from_secs(1);
 
 /// One identity's actor.
@@ -69,7 +69,8 @@ pub(crate) struct TokenState {
     waiters: Line<WaiterId, Request<Slot>>,
     replies: Line<ReplyId, Request<Slot>>,
     next_id: u64,
-    /// The time of the current message. Read once for each message, because many callers send many messages.
+    /// The time of the current message. It is read once for each message, because a reading for each of many callers would
+    /// be expensive.
     moment: Moment,
     /// The time of the last request.
     asked: ElapsedTime,
@@ -77,13 +78,13 @@ pub(crate) struct TokenState {
     timers: u64,
     /// Whether a late tick was put off, so that messages that have arrived meanwhile are processed first.
     put_off: bool,
-    /// The last load of the record, until it succeeds. Until then, the cell may be out of date.
+    /// The operation of the last load of the record, until that load succeeds. Until then, the cell may be out of date.
     reading: Option<Op>,
-    /// A flight that began without a waiter and was not expedited since.
+    /// The flight that began without a waiter, and that no caller has waited for since.
     background_flight: Option<FlightId>,
-    /// The revocation of a logout whose answer is another effect of the same event.
+    /// The revocation that a logout has begun. The answer to the logout, another effect of the same event, waits for it.
     revoking: Option<Running>,
-    /// Whether this actor has asked for its own end. It takes no more requests.
+    /// Whether this actor has asked for its own end. After that, it takes no more requests.
     retired: bool,
     /// Whether a newer incarnation owns the cell. This one must stop.
     superseded: bool,
@@ -141,7 +142,7 @@ impl TokenState {
     fn handle(&mut self, message: TokenMessage) {
         self.moment = self.core.ports.clock.now();
         match message {
-            // This actor is ending. The next one takes the requests.
+            // This actor is ending, and the next actor takes the requests.
             TokenMessage::Requests if self.retired => {}
             TokenMessage::Requests => self.admit_all(),
             TokenMessage::Event(event) => {
@@ -149,13 +150,14 @@ impl TokenState {
                 match &*event {
                     // The timer did not count the time of the suspend.
                     SessionEvent::Resumed if !self.put_off => self.timer = None,
-                    // The machine has given up earlier loads, and ignores their answers.
+                    // The machine ignores answers to earlier loads, so only the answer to the latest load counts.
                     SessionEvent::Loaded(op, Ok(_)) => drop(self.reading.take_if(|reading| reading == op)),
                     _ => {}
                 }
                 self.step(*event);
                 if loaded && self.slot.is_in_use() && self.slot.until_early(&self.moment).is_none() {
-                    // The early window began before this actor, so no timer will look for the use.
+                    // The early window began before this actor, so no timer of this actor will check whether the lease is
+                    // in use.
                     self.step(SessionEvent::Used);
                 }
             }
@@ -192,7 +194,7 @@ impl TokenState {
     fn admit_all(&mut self) {
         loop {
             let (requests, more) = self.slot.take_requests(self.incarnation);
-            // Read after the requests were taken, so that no request is later than this time.
+            // The time is read after the requests were taken, so that no request is later than this time.
             self.moment = self.core.ports.clock.now();
             requests.into_iter().for_each(|request| self.admit(request));
             // An actor that is ending gets no more messages, so it takes all requests now.

@@ -13,7 +13,7 @@ use crate::values::Generation;
 #[derive(Debug, Default)]
 pub(crate) struct Usage {
     noted: AtomicBool,
-    /// The generation of that lease. Boxed, because only one of the policies needs it.
+    /// The generation of that lease. It is boxed, because only one of the policies needs it.
     lease: Mutex<Option<Box<Generation>>>,
 }
 

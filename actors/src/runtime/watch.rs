@@ -15,7 +15,8 @@ use crate::ports::clock::Clock;
 use crate::ports::store::StoreEvent;
 use crate::values::ExponentialBackoff;
 
-/// The pauses before a lost watch is started again. While there is no watch, every record counts as changed after each pause.
+/// The pauses before a lost watch is started again. As long as there is no watch, every record counts as changed after each
+/// pause.
 const BACKOFF: ExponentialBackoff = ExponentialBackoff::new(Duration::from_millis(500), Duration::from_secs(10));
 
 /// The interval at which the clocks are compared.

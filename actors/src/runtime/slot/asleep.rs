@@ -54,7 +54,7 @@ impl Slot {
     pub(crate) fn is_blank(&self, is_default: bool, now: ElapsedTime) -> bool {
         let is_quiet = {
             let state = self.state();
-            // The count of crashes matters as long as another crash would be consecutive.
+            // The count of crashes is kept as long as another crash would be consecutive.
             let is_calm = |backlog: &Backlog| backlog.crashes.0 == 0 || now.since(backlog.crashes.1) > CALM;
             matches!(state.actor_slot, ActorSlot::Empty)
                 && !state.has_work()
