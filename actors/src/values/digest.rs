@@ -1,4 +1,4 @@
-//! Keyed digests. With them refresh tokens are compared and remembered without being kept.
+//! Keyed digests. By its digest, a refresh token can be compared and remembered although the token itself is not kept.
 
 use std::fmt;
 
@@ -37,7 +37,7 @@ impl fmt::Debug for DigestKey {
     }
 }
 
-/// A refresh token's digest under a store's [`DigestKey`]. Not a secret, yet `Debug` shows the first four bytes only.
+/// A refresh token's digest under a store's [`DigestKey`]. It is not a secret, but `Debug` shows only the first four bytes.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct KeyedDigest([u8; 32]);
 

@@ -59,7 +59,8 @@ impl fmt::Display for TokenError {
 
 impl std::error::Error for TokenError {}
 
-/// The kind of a store's error, as far as the law needs it. A store logs its own error, with file names and causes.
+/// The kind of a store's error, in as much detail as the state machines need. The store itself logs its error with file
+/// names and causes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum StoreFault {
@@ -110,7 +111,7 @@ pub enum InstallError {
     /// This refresh token is dead. It is unknown whether it was replaced, refused or used up.
     #[error("this refresh token was replaced or refused, or may be used up; sign in to get a new one")]
     Dead,
-    /// Another login or a logout came first. The login that lost was not stored.
+    /// Another login or a logout came first. This login was not stored.
     #[error("another login or a logout came first; sign in again if it should be replaced")]
     Superseded,
     /// The person who signed in is not the one who is signed in here.

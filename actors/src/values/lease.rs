@@ -27,11 +27,11 @@ pub struct LeaseParts {
     pub kind: TokenKind,
     /// The generation of the token within its identity. An invalidation refers to it.
     pub generation: Generation,
-    /// The scopes it was granted, if the server named them.
+    /// The scopes that were granted, if the server named them.
     pub scopes: Scopes,
     /// Its lifetime.
     pub validity: Validity,
-    /// Why the token was minted.
+    /// The cause for which the token was minted.
     pub cause: Cause,
     /// The key that its proofs of possession are signed with (RFC 9449), if it is bound to one.
     pub proof_key: Option<DpopKey>,
@@ -69,7 +69,7 @@ impl Lease {
         self.0.parts.generation
     }
 
-    /// The scopes it was granted.
+    /// The scopes that were granted.
     pub fn scopes(&self) -> &Scopes {
         &self.0.parts.scopes
     }
@@ -84,7 +84,7 @@ impl Lease {
         self.0.parts.proof_key.as_ref()
     }
 
-    /// Why the token was minted.
+    /// The cause for which the token was minted.
     pub fn cause(&self) -> Cause {
         self.0.parts.cause
     }
@@ -120,7 +120,7 @@ pub enum TokenKind {
     Dpop,
 }
 
-/// Why a token was obtained. Kept in the record, so that siblings know it too.
+/// The cause for which a token was obtained. It is kept in the record, so that siblings know it too.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Cause {
     /// A person signed in, or a credential was imported.

@@ -103,7 +103,7 @@ impl Window {
         }
     }
 
-    /// The time until it closes, from `now`, by the clock that leaves less. Returns `None` if it never closes.
+    /// The time from `now` until the window closes, by the clock that leaves less. Returns `None` if it never closes.
     pub fn remaining(&self, now: &Moment) -> Option<Duration> {
         if !self.is_open(now) {
             return Some(Duration::ZERO);
@@ -115,7 +115,7 @@ impl Window {
         elapsed.into_iter().chain(wall).min()
     }
 
-    /// Whether it is open at `now`.
+    /// Whether the window is open at `now`.
     #[inline]
     pub fn is_open(&self, now: &Moment) -> bool {
         now.elapsed < self.elapsed_before && (self.wall_from..self.wall_before).contains(&now.wall)

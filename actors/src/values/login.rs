@@ -107,7 +107,7 @@ impl fmt::Debug for LoginUrl {
 pub struct LoginOffer {
     /// The request.
     pub prompt: OfferedPrompt,
-    /// When it expires, by the wall clock.
+    /// The time at which it expires, by the wall clock.
     pub expires: WallTime,
 }
 

@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-/// The reason why a session cannot do what a caller asked. The words are stable, so they may be matched, counted and
-/// stored.
+/// The reason why a session cannot do what a caller asked. The names of the reasons are stable, so they may be matched,
+/// counted and stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Reason {
@@ -47,7 +47,7 @@ pub enum Reason {
     PolicyDenied,
     /// The session's tokens derive from a session at an identity provider, which wants the person to sign on there.
     SignOnRequired,
-    /// The file or the command that the source takes a token from has given none.
+    /// The file or the command from which the source takes a token gave none.
     SubjectUnavailable,
     /// The server does not accept the proof that the session's key was used for the request (DPoP, RFC 9449).
     ProofRefused,
@@ -115,7 +115,7 @@ impl Reason {
         Reason::Aborted,
     ];
 
-    /// The stable word, in snake case.
+    /// The stable name of the reason, in snake case.
     pub const fn as_str(self) -> &'static str {
         self.words().0
     }

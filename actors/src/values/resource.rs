@@ -90,12 +90,12 @@ impl ResourceUri {
         self.0.split_once('?').map_or(&self.0, |(uri, _)| uri)
     }
 
-    /// Whether requests to it are protected by TLS.
+    /// Whether requests to the resource are protected by TLS.
     pub fn is_https(&self) -> bool {
         self.0.starts_with("https:")
     }
 
-    /// Whether it is on this machine, at `localhost`, at an address in 127.0.0.0/8 or at `::1`. Plain `http` is
+    /// Whether the resource is on this machine, at `localhost`, at an address in 127.0.0.0/8 or at `::1`. Plain `http` is
     /// acceptable only there. Names below `localhost` do not count, because some resolvers ask the network for them.
     pub fn is_loopback(&self) -> bool {
         let (_, authority) = Parts::of(&self.0).origin.split_once("://").unwrap_or_default();

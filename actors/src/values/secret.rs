@@ -1,5 +1,5 @@
-//! Types for secrets. They show nothing, are wiped when dropped, and cannot be serialized. Only the sealed form of a
-//! record or of an issuer's entry carries them, through [`expose`](RefreshToken::expose).
+//! Types for secrets. They show nothing, are wiped when dropped, and cannot be serialized. Only the stored form of a record
+//! or of an issuer's entry contains them, through [`expose`](RefreshToken::expose), and a store seals that form.
 
 use std::fmt;
 

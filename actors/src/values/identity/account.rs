@@ -39,7 +39,7 @@ impl Account {
 
     pub(super) fn shown(&self) -> Shown {
         let mut shown = Shown::with_room(Self::SHOWN);
-        // The sign may be percent-encoded, if the host has taken the label from a URL.
+        // The @ may be percent-encoded, if the host has taken the label from a URL.
         let at = [self.0.rfind('@'), self.0.rfind("%40")].into_iter().flatten().max();
         match at.map(|at| self.0.split_at(at)) {
             Some((name, domain)) if !name.is_empty() => {

@@ -13,7 +13,7 @@ pub(in super::super) struct Shown {
     pub(in super::super) text: String,
     /// Whether anything was left out or replaced.
     pub(in super::super) elided: bool,
-    /// The room left, in characters.
+    /// The number of characters that still fit.
     room: usize,
 }
 
@@ -44,7 +44,7 @@ impl Shown {
     fn place(&mut self, c: char) {
         match self.room {
             0 => return,
-            // More text may follow, so the last place always holds the mark for omitted text.
+            // More text may follow, so the last character that fits is always the mark for omitted text.
             1 => {
                 self.text.push('…');
                 self.elided = true;

@@ -16,8 +16,8 @@ pub struct IssuerKey {
     pub kind: EntryKind,
 }
 
-/// The kinds of entries of an issuer. A later version may add kinds. To add one here, add a variant, its content and
-/// its word.
+/// The kinds of entries of an issuer. A later version may add kinds. To add one here, add a variant, its content and its
+/// name in keys.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum EntryKind {
     /// The client registration of this name.

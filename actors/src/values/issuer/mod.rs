@@ -4,8 +4,8 @@
 //! An [`IssuerEntry`] is a plain value. [`ledger::apply_entry`](crate::law::ledger::apply_entry) decides which writes
 //! apply to it, and [`format`](mod@format) is its stored form. An [`IssuerKey`] names it in a store.
 //!
-//! A grant has its own copy of the [`Client`] it was obtained with, so it outlives the registration. A registration
-//! outlives a logout.
+//! A grant has its own copy of the [`Client`] with which it was obtained, so the grant outlives the registration. A
+//! registration outlives a logout.
 
 mod cooldown;
 mod key;
@@ -80,7 +80,7 @@ pub struct ClientRegistration {
     pub metadata_digest: Option<[u8; 32]>,
     /// The time of registration or configuration, by the wall clock.
     pub registered_at: WallTime,
-    /// The identity whose login registered it, or `None` if the host configured it.
+    /// The identity whose login registered the client, or `None` if the host configured it.
     pub registered_by: Option<ServerIdentity>,
     /// Set when a prompt with this client was shown, and cleared by any answer to it. If no answer comes, the issuer
     /// may have forgotten the client, so the next login checks that first.

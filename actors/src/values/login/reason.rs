@@ -3,7 +3,8 @@
 use std::fmt;
 use std::time::Duration;
 
-/// The reason why a login was not completed. The words are stable, so they may be matched, counted and stored.
+/// The reason why a login was not completed. The names of the reasons are stable, so they may be matched, counted and
+/// stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum LoginReason {
@@ -123,7 +124,7 @@ impl LoginReason {
         LoginReason::ProofRefused,
     ];
 
-    /// The stable word, in snake case.
+    /// The stable name of the reason, in snake case.
     pub const fn as_str(self) -> &'static str {
         self.words().0
     }

@@ -57,7 +57,7 @@ pub enum Content {
 /// A credential of one login, bound to one issuer and one client.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Grant {
-    /// The issuer, the client and the endpoints that it is bound to.
+    /// The issuer, the client and the endpoints that the grant is bound to.
     pub binding: Binding,
     /// The scopes that were requested.
     pub requested: Scopes,
@@ -70,7 +70,7 @@ pub struct Grant {
     pub signed_in: Option<WallTime>,
     /// The key the tokens are bound to (RFC 9449), if they are.
     pub dpop_key: Option<DpopKey>,
-    /// The source that renews it, and the provider's profile.
+    /// The source that renews the grant, and the provider whose profile applies.
     pub renewal: RenewalPlan,
     /// The means of renewal.
     pub refresh: Refresh,
@@ -114,7 +114,7 @@ pub struct Client {
     pub id: String,
     /// The secret, for a confidential client.
     pub secret: Option<ClientSecret>,
-    /// How the client authenticates at the token endpoint. It is fixed in advance and never probed.
+    /// The method by which the client authenticates at the token endpoint. It is fixed in advance and never probed.
     pub auth: ClientAuth,
     /// The time at which the secret expires (RFC 7591 section 3.2.1), or `None` if it does not expire.
     pub secret_expires_at: Option<WallTime>,
@@ -171,8 +171,8 @@ impl RefreshCredential {
         Self { token, digest }
     }
 
-    /// A credential as a store kept it. `digest` is what [`new`](Self::new) computed when `token` arrived. Whether the
-    /// two belong together cannot be checked without the store's key, so this is for [`format::decode`] alone.
+    /// A credential as a store kept it. `digest` is the one that [`new`](Self::new) computed when `token` arrived. Whether
+    /// the two belong together cannot be checked without the store's key, so only [`format::decode`] uses this function.
     pub(in crate::values::record) fn from_stored(token: RefreshToken, digest: KeyedDigest) -> Self {
         Self { token, digest }
     }
@@ -241,8 +241,8 @@ impl Parked {
 /// oldest first.
 ///
 /// It contains the last sixteen, and in addition each dead token that one of the last 64 logins came with. A host may
-/// import the token of its configuration at every start. That token is therefore remembered for longer, even if it was
-/// refreshed many times since.
+/// import the same token from its configuration at every start. Such a token is therefore remembered for longer, even if it
+/// was replaced many times since.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DeadDigests {
     dead: VecDeque<KeyedDigest>,
@@ -256,7 +256,8 @@ impl DeadDigests {
     /// The number of logins whose tokens are known.
     const LOGINS: usize = 64;
 
-    /// Adds `digest` as the newest. Of those that no known login came with, drops the oldest beyond sixteen.
+    /// Adds `digest` as the newest. Keeps at most sixteen digests that no known login came with, and drops the oldest of
+    /// these.
     pub fn remember(&mut self, digest: KeyedDigest) {
         self.forget(&digest);
         self.dead.push_back(digest);
@@ -268,8 +269,8 @@ impl DeadDigests {
         self.dead.retain(|known| known != digest);
     }
 
-    /// Notes that a login came with the token of `digest`. That token is not dead yet. Once it is dead, it stays known.
-    /// Drops the oldest such note beyond 64.
+    /// Notes that a login came with the token of `digest`. That token is not dead yet. Once it is dead, its digest stays
+    /// known. Keeps the notes of the last 64 logins.
     pub fn came_with_login(&mut self, digest: KeyedDigest) {
         self.logins.retain(|known| *known != digest);
         self.logins.push_back(digest);
@@ -320,7 +321,7 @@ impl Record {
         Version { epoch: self.epoch, revision: self.revision }
     }
 
-    /// The grant, unless this is a tombstone.
+    /// The grant. `None` for a tombstone, and if no login was ever installed.
     pub fn grant(&self) -> Option<&Grant> {
         match &self.content {
             Content::Vacant | Content::Tombstone => None,

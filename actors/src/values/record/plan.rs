@@ -5,7 +5,7 @@ use std::fmt;
 
 use super::super::secret::SourceSettings;
 
-/// How an identity's tokens are renewed. A login stores it with the grant. It is changed only by
+/// The way in which an identity's tokens are renewed. A login stores it with the grant. It is changed only by
 /// [`Change::Configure`](crate::law::ledger::Change::Configure) or the next login.
 ///
 /// The default is the refresh grant at an unknown provider, under the runtime's own profile.

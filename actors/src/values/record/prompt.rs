@@ -7,18 +7,20 @@ use super::super::time::{Moment, WallTime};
 /// The request to a person that was made last in the record's epoch. A login, an import or a logout removes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Prompt {
-    /// The attempt that made this request. If the answer to an earlier request came, that request's attempt.
+    /// The attempt that made this request. If an earlier request was answered instead, it is the attempt of that request.
     pub attempt: AttemptId,
     /// The key of its pending login.
     pub key: LoginKey,
     /// The state of the request.
     pub state: PromptState,
-    /// When the request came into this state.
+    /// The time at which the request came into this state.
     pub at: Moment,
-    /// The record's revision when the request came into this state. A caller takes an end over only if it was written after the
-    /// caller had begun to wait. Revisions show that order even if the clocks of two hosts disagree.
+    /// The record's revision when the request came into this state. A caller accepts the end of a request as its own result
+    /// only if that end was written after the caller had begun to wait. Revisions show that order even if the clocks of two
+    /// hosts disagree.
     pub revision: Revision,
-    /// When the request expires, by the wall clock. Once it is answered, this is when the redemption must have ended.
+    /// The wall-clock time at which the request expires. Once the request is answered, it is the time by which the
+    /// redemption must have ended.
     pub expires: WallTime,
 }
 

@@ -15,9 +15,9 @@ pub struct View {
     pub number: u64,
     /// The issuer the grant is bound to, or `None` after a logout.
     pub issuer: Option<Issuer>,
-    /// The newest access token, even an expired one. Absent when it must not be served (parked, logged out).
+    /// The newest access token, even an expired one. `None` if it must not be served (parked, logged out).
     pub lease: Option<Lease>,
-    /// How the grant can be renewed.
+    /// The way in which the grant can be renewed.
     pub renewal: Renewal,
     /// The source that renews it, and the provider's profile. `None` without a grant.
     pub plan: Option<RenewalPlan>,
@@ -27,7 +27,7 @@ pub struct View {
     pub prompt: Option<Box<Prompt>>,
 }
 
-/// How a grant can be renewed, according to its record.
+/// The way in which a grant can be renewed, according to its record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Renewal {
     /// It cannot be renewed. Only a login helps, for this reason.

@@ -36,8 +36,8 @@ impl ResourceUri {
     }
 }
 
-/// Whether some server may read a segment as anything but one step down. Each proxy on the way may decode it once. A
-/// segment that is still encoded after eight layers is not trusted.
+/// Whether some server may take a segment for something other than one step down in the path. Each proxy on the way may
+/// decode the segment once. A segment that is still encoded after eight layers is not trusted.
 fn may_lead_out(segment: &str) -> bool {
     const LAYERS: usize = 8;
     let mut bytes = segment.as_bytes().to_vec();

@@ -123,8 +123,8 @@ impl<'a> Older<'a, Grant3<'a>> {
 }
 
 impl<'a, G> Older<'a, G> {
-    /// The record with its grant converted. The conversion learns whether a refresh token of this identity is known to be
-    /// dead. Most of these were replaced by a server that rotates.
+    /// The record with its grant converted. The conversion gets whether any dead refresh token of this identity is known,
+    /// because most dead tokens were replaced by a server that rotates.
     fn with_grant(self, convert: impl FnOnce(G, bool) -> wire::Grant<'a>) -> wire::Record<'a> {
         let content = match self.content {
             OlderContent::Tombstone => wire::Content::Tombstone,

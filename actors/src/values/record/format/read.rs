@@ -25,17 +25,17 @@ const ACCESS_NUMBER: Path = "content.grant.access.number";
 /// Checks the invariants of a record. The ledger keeps them, so a record that breaks one is damaged, or would be
 /// unreadable once written.
 pub(super) fn check(record: &Record) -> Result<(), Path> {
-    // Callers would get the end of a prompt that was never written.
+    // Otherwise callers would get the end of a prompt that was never written.
     if record.prompt.as_ref().is_some_and(|prompt| prompt.revision > record.revision) {
         return Err("prompt.revision");
     }
     let Some(grant) = record.grant() else { return Ok(()) };
-    // A number above the highest assigned one would be assigned again.
+    // Otherwise a number that was assigned already would be assigned again.
     if grant.access.as_ref().is_some_and(|access| access.number > record.number) {
         return Err(ACCESS_NUMBER);
     }
     let Some(Held { credential, mark: Some(mark), .. }) = record.held() else { return Ok(()) };
-    // A mark for another token would leave the held token unprotected.
+    // A mark with the digest of another token would leave the held token unprotected.
     if mark.digest != credential.digest() {
         return Err(MARK_DIGEST);
     }

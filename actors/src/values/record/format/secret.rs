@@ -43,7 +43,7 @@ impl Serialize for Secret<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
             Secret::Plain(secret) if secret.starts_with(IN_HEX) || secret.bytes().any(is_escaped) => {
-                // Formatted digit by digit into the output.
+                // The secret is formatted digit by digit into the output, so that no copy of it is made.
                 serializer.collect_str(&format_args!("{IN_HEX}{:x}", HexDisplay(secret.as_bytes())))
             }
             Secret::Plain(text) | Secret::Stored(text) => serializer.serialize_str(text),
@@ -71,7 +71,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for Secret<'a> {
                 Ok(Secret::Stored(text))
             }
 
-            // No writer of this format escapes a secret. The default would quote it in its error.
+            // No writer of this format escapes a secret. The default implementation would quote the secret in its error.
             fn visit_str<E: Error>(self, _: &str) -> Result<Self::Value, E> {
                 Err(E::custom("an escaped secret"))
             }

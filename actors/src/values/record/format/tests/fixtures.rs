@@ -106,9 +106,9 @@ fn a_repeatable_grant_of_format_2_is_known_by_its_token() -> Result<(), FormatEr
         Ok::<_, FormatError>(record.grant().expect("a grant").renewal.clone())
     };
     let minted = String::from_utf8_lossy(TWO_REPEATABLE);
-    // The source that minted it was never stored.
+    // The name of the source that minted the token was never stored.
     assert_eq!(plan(&minted)?, RenewalPlan::repeatable(SourceName::default()));
-    // An imported login without a refresh token.
+    // This is an imported login without a refresh token.
     let imported = minted.replace("\"flight\":\"000000000000000000000000000000f1\"", "\"flight\":null");
     assert_eq!(plan(&imported)?, RenewalPlan::default());
     Ok(())
