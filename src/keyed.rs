@@ -12,7 +12,7 @@ use tokenkeeper_actors::ports::spawner::Spawner;
 use tokenkeeper_actors::values::ElapsedTime;
 use tokio::sync::mpsc;
 
-/// The longest sleep. A timer may stand still while the computer is suspended, so long waits are made in parts (law 14).
+/// The longest sleep (law 14). A suspend of the computer is noticed within this time.
 const MAX_SLEEP: Duration = Duration::from_secs(60);
 
 /// A machine that a task drives. It has no I/O and no clock.
@@ -110,7 +110,7 @@ impl<K, M: Machine> KeyedTasks<K, M> {
 }
 
 impl<K: Ord, M: Machine> Directory<K, M> {
-    /// Removes the task with this number, unless another one has taken its key. Returns whether it was there.
+    /// Removes the task with this number, unless another task has its key by now. Returns whether the task was there.
     fn remove(&mut self, key: &K, number: u64) -> bool {
         let is_there = self.tasks.get(key).is_some_and(|entry| entry.number == number);
         if is_there {
@@ -127,8 +127,8 @@ impl<K: Clone + Ord + Send + Sync + 'static, M: Machine> KeyedTasks<K, M> {
         read(self.read().tasks.get(key)?.published.as_ref()?)
     }
 
-    /// Takes back the value that the task of `key` has published, and sends it `message`. Nothing happens if there is no
-    /// task.
+    /// Takes back the value that the task of `key` has published, and sends `message` to that task. Nothing happens if
+    /// there is no task.
     pub(crate) fn withdraw(&self, key: &K, message: M::Message) {
         if let Some(entry) = self.write().tasks.get_mut(key) {
             entry.published = None;

@@ -95,7 +95,7 @@ impl AuthSession {
 
     /// Returns the loopback redirect addresses that are registered for this session, the best first. A host that listens for
     /// the answer itself binds the first one whose port is free, so that the client of an earlier login is used again.
-    /// [`log_in`](Self::log_in) does that. Empty if there is none, or the store cannot be read.
+    /// [`log_in`](Self::log_in) does this. Empty if no address is registered, or the store cannot be read.
     ///
     /// # Cancellation
     ///

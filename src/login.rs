@@ -77,7 +77,7 @@ impl Login {
         Self { access: Some((token.into(), None)), ..self }
     }
 
-    /// The same login, for which these scopes were asked. Default: those that were granted.
+    /// The same login, in which these scopes were requested. Default: the granted scopes.
     #[must_use]
     pub fn requested(self, scopes: impl IntoIterator<Item = impl Into<String>>) -> Self {
         Self { requested: Scopes::new(scopes), ..self }

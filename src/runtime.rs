@@ -260,9 +260,9 @@ impl RuntimeBuilder {
         Self { idle_after: Some(span), ..self }
     }
 
-    /// Where `provider` describes the person who is signed in ([`AuthSession::user`]). Default: that of the provider's
-    /// row ([`Providers`]), or the built-in mapping of the provider ([`UserMapping::of_provider`]), and else that of
-    /// [`default_user_mapping`](Self::default_user_mapping).
+    /// Where `provider` describes the person who is signed in ([`AuthSession::user`]). Default: the mapping of the
+    /// provider's row ([`Providers`]), or the provider's built-in mapping ([`UserMapping::of_provider`]), and else the
+    /// mapping of [`default_user_mapping`](Self::default_user_mapping).
     #[must_use]
     pub fn user_mapping(mut self, provider: ProviderName, mapping: UserMapping) -> Self {
         self.user_mappings.insert(provider, mapping);

@@ -133,7 +133,7 @@ impl AuthSession {
     ///
     /// # Cancellation
     ///
-    /// Safe to drop at any await. Once polled, the refusal is noted all the same.
+    /// Safe to drop at any await. Once polled, the refusal is noted.
     pub async fn invalidate(
         &self,
         lease: &Lease,
@@ -154,7 +154,7 @@ impl AuthSession {
     ///
     /// # Cancellation
     ///
-    /// Safe to drop. Once polled, the login is stored all the same.
+    /// Safe to drop. Once polled, the login is stored.
     pub async fn install(&self, login: Login) -> Result<(), LoginError> {
         let mut login =
             login.complete(self.identity().resource(), self.engine.now(), |token| self.engine.credential(token))?;
@@ -182,7 +182,7 @@ impl AuthSession {
     ///
     /// # Cancellation
     ///
-    /// Safe to drop. Once polled, the plan is stored all the same.
+    /// Safe to drop. Once polled, the plan is stored.
     pub async fn configure(&self, plan: RenewalPlan) -> Result<(), ConfigureError> {
         self.engine.configure(plan).await.map(drop)
     }
@@ -216,7 +216,7 @@ impl AuthSession {
     ///
     /// # Cancellation
     ///
-    /// Safe to drop. The document is read all the same.
+    /// Safe to drop. The document is read nevertheless.
     pub async fn challenged(&self, challenge: &Challenge) {
         let (Some(logins), Some(resource)) = (self.logins(), self.identity().resource()) else { return };
         let discovery = logins.discovery();
@@ -336,8 +336,8 @@ impl SessionSpec {
     }
 
     /// The same session, whose logins ask for tokens that are bound to a key of the session, or not (DPoP, RFC 9449). The
-    /// setting applies to all handles of the identity until the session is opened with another setting. Default: that of the
-    /// runtime's [`LoginSettings`](crate::LoginSettings::dpop).
+    /// setting applies to all handles of the identity until the session is opened with another setting. Default: the setting
+    /// of the runtime's [`LoginSettings`](crate::LoginSettings::dpop).
     #[must_use]
     pub fn dpop(self, dpop: Dpop) -> Self {
         Self { dpop: Some(dpop), ..self }

@@ -132,7 +132,7 @@ impl AuthSession {
     ///
     /// # Cancellation
     ///
-    /// Safe to drop. Once the authorization server is found, the grant is stored all the same.
+    /// Safe to drop. Once the authorization server is found, the grant is stored nevertheless.
     pub async fn sign_in_as(&self, grant: &MachineGrant) -> Result<(), LoginError> {
         let Some(OAuth { machine, .. }) = self.oauth.as_deref() else {
             return Err(LoginError::Endpoint { member: "token endpoint" });

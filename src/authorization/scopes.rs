@@ -5,7 +5,7 @@ use tokenkeeper_actors::values::Scopes;
 /// The scope that asks for a refresh token (OpenID Connect Core section 11).
 pub(super) const OFFLINE_ACCESS: &str = "offline_access";
 
-/// The places that name scopes, in the order in which they count.
+/// The places that name scopes. The first place that names any is used.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct ScopeSources<'a> {
     /// The scopes that the caller or the present grant wants.

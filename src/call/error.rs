@@ -91,8 +91,8 @@ impl StepUp {
         Self { session, refused, operation, challenge, further: Scopes::default() }
     }
 
-    /// Asks for these scopes, too. A challenge may name no scopes, as those of the MCP SDK for Python do. Without further
-    /// scopes, the login would ask the person only for the scopes that the session has already.
+    /// Asks for these scopes, too. A challenge may name no scopes. The challenges of the MCP SDK for Python are an example.
+    /// Without further scopes, the login would ask the person only for the scopes that the session has already.
     #[must_use]
     pub fn with_scopes(mut self, scopes: &Scopes) -> Self {
         self.further = self.further.union(scopes);

@@ -21,7 +21,7 @@ const MAX_TAG: usize = 1024;
 pub(crate) struct Caching {
     /// The lifetime of the answer, counted from the time at which its request was sent.
     pub(crate) fresh_for: Duration,
-    /// The `ETag` with which it can be revalidated. `None` if there is none, or if the answer may not be stored.
+    /// The `ETag` with which the answer can be revalidated. `None` if there is none, or if the answer may not be stored.
     pub(crate) tag: Option<String>,
     /// Whether the answer may be kept at all. If not, callers that wait for the same request still share it.
     pub(crate) may_be_stored: bool,

@@ -104,8 +104,8 @@ impl AuthorizationServer {
     /// Whether a code may be asked for with PKCE and S256 (MCP authorization, "Authorization Code Protection").
     ///
     /// A published document must state it. Where there is no document, because the host configured the endpoints or the
-    /// server follows 2025-03-26 without metadata, nothing can be checked. S256 is sent all the same, and that revision
-    /// requires the server to support it.
+    /// server follows 2025-03-26 without metadata, nothing can be checked. The client uses S256 in any case, and that
+    /// revision requires the server to support it.
     pub fn supports_pkce(&self) -> bool {
         match &self.challenge_methods {
             Some(methods) => methods.iter().any(|method| method == "S256"),
@@ -130,7 +130,7 @@ impl AuthorizationServer {
 pub struct Discovered {
     /// The resource, or a stand-in for one that publishes no metadata.
     pub resource: ProtectedResource,
-    /// The authorization server that was chosen among those of the resource.
+    /// The authorization server that was chosen among the servers that the resource lists.
     pub server: AuthorizationServer,
 }
 

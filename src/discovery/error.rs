@@ -79,7 +79,7 @@ pub enum DiscoveryError {
     /// into this network.
     #[error("the HTTP client cannot keep to public addresses: use one that can, or allow it")]
     ReachNotEnforced,
-    /// The look-up was dropped with its tokio runtime, or there is none.
+    /// The look-up was dropped with its tokio runtime, or there is no tokio runtime.
     #[error("the look-up broke off inside this process: try again")]
     Aborted,
 }

@@ -19,7 +19,7 @@ use super::read::{self, ExpectedIssuer};
 use super::well_known::{self, DefaultEndpoints};
 use crate::http::Reach;
 
-/// For how long it is remembered that a server has no metadata.
+/// The time for which it is remembered that a server has no metadata.
 const DEFAULTS_FOR: Duration = Duration::from_secs(60 * 60);
 
 /// Fetches documents, by the settings of the host.
@@ -113,7 +113,7 @@ impl Finder {
         Err(failures.into_error())
     }
 
-    /// The metadata at the origin of a server of 2025-03-26, or its default endpoints if there is none.
+    /// The metadata at the origin of a server of 2025-03-26, or the default endpoints if there is no metadata.
     async fn origin(
         &self,
         origin: &str,

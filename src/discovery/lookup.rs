@@ -19,7 +19,7 @@ const MAX_FAILURE_PAUSE: Duration = Duration::from_secs(10 * 60);
 /// The time in which challenges cause at most one fetch, because some servers name other metadata with each answer.
 const CHALLENGE_PAUSE: Duration = Duration::from_secs(60);
 
-/// For how long a stale document is kept, for its revalidation.
+/// The time for which a stale document is kept, for its revalidation.
 const KEEP_STALE: Duration = Duration::from_secs(60 * 60);
 
 /// How fresh an answer must be.

@@ -11,7 +11,7 @@ use super::error::DiscoveryError;
 use super::lookup::{Answer, Asked, Ended, Found, Freshness, Lookup, Order};
 use crate::keyed::{KeyedTasks, Machine, Ports, Worker};
 
-/// The maximum number of look-ups. Beyond it, the oldest is forgotten. Its callers are answered all the same.
+/// The maximum number of look-ups. Beyond it, the oldest look-up is forgotten, but its callers are still answered.
 const MAX_KEYS: usize = 1024;
 
 /// Fetches the document of a key.

@@ -101,7 +101,7 @@ impl Discovery {
         self
     }
 
-    /// Sets the reach of all URLs but those that the host names. Default: it follows from the resource, as the type's
+    /// Sets the reach of all URLs except those that the host names. Default: it follows from the resource, as the type's
     /// documentation describes. [`Reach::Any`] is for a host whose authorization servers are in a private network.
     /// [`Reach::Public`] is for a host that serves strangers, who may name an MCP server inside its network.
     #[must_use]
@@ -267,8 +267,8 @@ impl Discovery {
     ///
     /// # Errors
     ///
-    /// Those of [`resource`](Self::resource), [`DiscoveryError::NoAuthorizationServer`] if it lists none, and the error of the
-    /// first server if none works.
+    /// Those of [`resource`](Self::resource), [`DiscoveryError::NoAuthorizationServer`] if the resource lists none, and the
+    /// error of the first server if none works.
     ///
     /// # Cancellation
     ///
@@ -376,7 +376,7 @@ impl Discovery {
     }
 }
 
-/// The result for a resource that publishes no metadata. Token requests name the resource all the same.
+/// The result for a resource that publishes no metadata. Token requests still name the resource.
 fn unpublished(resource: &ResourceUri, server: AuthorizationServer) -> Discovered {
     let resource = ProtectedResource::unpublished(resource.without_query(), server.issuer.clone());
     Discovered { resource, server }

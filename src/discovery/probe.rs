@@ -1,4 +1,4 @@
-//! The first request to a resource, without a token, which shows whether it wants a login.
+//! The first request to a resource, without a token, which shows whether the resource wants a login.
 
 use std::time::Duration;
 
@@ -22,10 +22,10 @@ const SESSION_ID: HeaderName = HeaderName::from_static("mcp-session-id");
 
 /// The `initialize` request of the MCP revision 2025-11-25.
 ///
-/// No request is valid in both this revision and 2026-07-28. The later one has no `initialize`, and its requests need an
-/// MCP session in the older one. A server that wants a login answers 401 before it reads the request, so its revision does
-/// not matter. The request is therefore the one that most servers understand. A server of 2026-07-28 that wants no login
-/// refuses it with 400, which is [`Probe::Unclear`].
+/// No request is valid in both this revision and 2026-07-28. The later one has no `initialize`, and its requests would need
+/// an MCP session in the older revision. A server that wants a login answers 401 before it reads the request, so its
+/// revision does not matter. The request is therefore the one that most servers understand. A server of 2026-07-28 that
+/// wants no login refuses it with 400, which is [`Probe::Unclear`].
 const INITIALIZE: &str = concat!(
     r#"{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{},"#,
     r#""clientInfo":{"name":"tokenkeeper","version":""#,
@@ -37,11 +37,11 @@ const INITIALIZE: &str = concat!(
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Probe {
-    /// The resource answered. It wants no login for this request, and no login is begun before it answers 401.
+    /// The resource answered. The resource wants no login for this request, and no login is begun before it answers 401.
     Open,
     /// The resource wants a token (401), with these challenges. There may be none.
     Challenged(Vec<Challenge>),
-    /// The answer shows neither, for example 403, 404, a redirect, or a server's trouble.
+    /// The answer shows neither of these, for example 403, 404, a redirect, or a server's trouble.
     Unclear {
         /// The status.
         status: StatusCode,

@@ -17,7 +17,7 @@ pub(crate) struct ResourcePlace {
     pub(crate) identifier: String,
 }
 
-/// The places for the metadata of `resource`, that of its path first, and then that of its origin.
+/// The places for the metadata of `resource`, first the place for its path, and then the place for its origin.
 ///
 /// The query is left out, as in the `resource` parameter, because it may hold a key.
 pub(crate) fn resource_places(resource: &ResourceUri) -> Vec<ResourcePlace> {

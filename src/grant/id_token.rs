@@ -21,8 +21,8 @@ struct Answer {
 
 /// Puts the ID token of `answer` in the place of the access token, which no session at an identity provider needs.
 ///
-/// A server need not send an ID token with a refresh. The stored one is kept then, while it is valid. Otherwise the access
-/// token becomes one that has expired, so that the refresh token of the answer is stored all the same.
+/// A server need not send an ID token with a refresh. In that case the stored ID token is kept as long as it is valid.
+/// Otherwise an expired token takes the place of the access token, so that the refresh token of the answer is still stored.
 pub(super) fn replace_access(tokens: &mut Tokens, answer: &[u8], grant: &Grant, now: Moment) {
     let asked = tokens.validity.anchored();
     let named = serde_json::from_slice::<Answer>(answer).ok().and_then(|mut answer| answer.id_token.take());

@@ -118,7 +118,7 @@ impl RefreshGrant {
         }
     }
 
-    /// Returns the same source for a runtime with these `profiles`. Default: those of its providers.
+    /// Returns the same source for a runtime with these `profiles`. Default: the profiles of the source's providers.
     #[must_use]
     pub fn profiles(mut self, profiles: Profiles) -> Self {
         self.profiles = profiles;

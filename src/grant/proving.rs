@@ -51,7 +51,7 @@ impl From<Proofs> for TokenProofs {
     }
 }
 
-/// Whether the server wants a nonce, and has not processed the request (section 8).
+/// Whether the evidence shows that the server demands a nonce. Such a server has not processed the request (section 8).
 pub(super) fn wants_nonce(evidence: &Evidence) -> bool {
     matches!(evidence, Evidence::Refused(refused) if refused.error.as_deref() == Some(WANTS_NONCE))
 }

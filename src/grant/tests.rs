@@ -360,7 +360,7 @@ async fn a_word_that_repeats_a_secret_is_not_repeated() {
     assert_eq!(word(r#"{"error":"invalid_grant"}"#).await.as_deref(), Some("invalid_grant"));
 }
 
-/// A word that is part of a secret by chance is reported all the same. Otherwise a dead token is presented again.
+/// A word that is part of a secret by chance is still reported. Otherwise a dead token would be presented again.
 #[tokio::test]
 async fn a_word_that_the_profile_knows_is_reported_whatever_the_secrets_are() {
     for secret in ["", "i", "invalid", "invalid_grant", "a-secret-with-invalid_grant-in-it"] {

@@ -22,7 +22,7 @@ const ABSURD: f64 = 1e17;
 /// A time that is written as a span or as a date.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Time {
-    /// From now on.
+    /// After this span, counted from now.
     In(Duration),
     /// At this time.
     At(WallTime),
@@ -109,7 +109,8 @@ fn iso_span(text: &str) -> Option<Duration> {
     Duration::try_from_secs_f64(seconds).ok()
 }
 
-/// The seconds of one part of a duration, which is numbers with their units. `None` if there is none.
+/// The seconds of one part of a duration, which consists of numbers with their units. `None` if the part is empty or cannot
+/// be read.
 fn seconds_in(part: &str, units: &[(char, f64)]) -> Option<f64> {
     let (mut rest, mut seconds) = (part, None);
     while !rest.is_empty() {

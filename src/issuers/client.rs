@@ -78,7 +78,7 @@ impl From<Client> for record::Client {
     }
 }
 
-/// For registrations that a store or the testkit already holds.
+/// Converts registrations that a store or the testkit already holds.
 impl From<record::Client> for Client {
     fn from(client: record::Client) -> Self {
         Self(client)

@@ -173,7 +173,7 @@ impl IssuerSettings {
     }
 }
 
-/// For bindings that a store or the testkit already holds.
+/// Converts bindings that a store or the testkit already holds.
 impl From<Binding> for IssuerSettings {
     fn from(binding: Binding) -> Self {
         Self {

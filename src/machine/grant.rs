@@ -152,7 +152,7 @@ impl MachineGrant {
         self
     }
 
-    /// The parameters of the exchange for an ID-JAG for the server of `binding`, without those of the subject.
+    /// The parameters of the exchange for an ID-JAG for the server of `binding`, without the parameters of the subject.
     pub(super) fn id_jag(&self, binding: &Binding) -> Wanted {
         let mut wanted = vec![("requested_token_type", ID_JAG.to_owned()), ("audience", binding.issuer.0.clone())];
         wanted.extend(binding.resource.clone().map(|resource| ("resource", resource)));

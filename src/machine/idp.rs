@@ -54,7 +54,7 @@ pub(super) struct OtherSessions {
     drawn: Mutex<BTreeMap<ServerIdentity, Result<Drawn, Trouble>>>,
 }
 
-/// The failure of a request that needs the token of another session, which has none.
+/// The failure of a request that needs a token of another session, if that session has none.
 fn trouble(error: &TokenError) -> Trouble {
     // A login of the other session helps, and a login at the session's own server does not.
     let reason = if error.is_login_required() { Reason::SignOnRequired } else { error.reason() };
@@ -78,8 +78,8 @@ impl OtherSessions {
         Self { link, store, errands, profile, drawn: Mutex::default() }
     }
 
-    /// Obtains the token of the session `other` for a request of `identity`. `wanted` is the exchange that the request begins
-    /// with, if it may present the refresh token of that session.
+    /// Obtains the token of the session `other` for a request of `identity`. If the request begins with an exchange, `wanted`
+    /// is that exchange, which may present the refresh token of `other`.
     pub(super) async fn draw(&self, identity: &ServerIdentity, other: &ServerIdentity, wanted: Option<Wanted>) {
         let drawn = self.obtain(identity, other, wanted).await;
         self.with(|all| all.insert(identity.clone(), drawn));
@@ -117,7 +117,7 @@ impl OtherSessions {
         let operation = OperationKey::of("token_exchange");
         match session.invalidate(lease, operation, ChallengeKey::default()).await {
             Ok(()) => Ok(()),
-            // The server has refused new tokens, too.
+            // The server has refused new tokens too, so another refresh does not help.
             Err(error) if error.reason() == Reason::ResourceRefuses => Err(Trouble::new(Reason::SignOnRequired)),
             Err(error) => Err(Trouble { reason: error.reason(), retry_after: error.retry_after() }),
         }

@@ -134,7 +134,7 @@ pub(super) fn elsewhere(evidence: Evidence) -> Evidence {
     }
 }
 
-/// The shorter of a token's lifetime and its subject's.
+/// The shorter of the lifetimes of a token and of its subject, as far as they are known.
 pub(super) fn within(lifetime: Option<Duration>, subject: Option<Duration>) -> Option<Duration> {
     match (lifetime, subject) {
         (Some(lifetime), Some(subject)) => Some(lifetime.min(subject)),

@@ -38,7 +38,7 @@ pub(crate) struct MachineSource {
     clock: Arc<dyn Clock>,
     profiles: Profiles,
     discovery: Discovery,
-    /// Knows the reach of a plan's requests, and revokes.
+    /// Determines the reach of a plan's requests, and makes revocations.
     refresh: RefreshGrant,
     store: Arc<dyn TokenStore>,
     others: OtherSessions,
@@ -106,7 +106,7 @@ impl MachineSource {
         let named =
             |issuer: &str, token_endpoint: &str, revocation: Option<String>, resource: Option<String>| Binding {
                 issuer: Issuer(issuer.to_owned()),
-                // The secret is in the settings.
+                // The secret is stored in the plan's settings, so the binding does not contain it as well.
                 client: Client { secret: None, ..grant.client.clone() },
                 token_endpoint: token_endpoint.to_owned(),
                 revocation_endpoint: revocation,
@@ -130,7 +130,7 @@ impl MachineSource {
         Ok(named(&found.server.issuer, &found.server.token_endpoint, found.server.revocation_endpoint, Some(published)))
     }
 
-    /// The binding of a session without a record. Its server is discovered once.
+    /// The binding of a session without a record. Its server is discovered once for each plan.
     async fn found(
         &self,
         identity: &ServerIdentity,
@@ -150,7 +150,7 @@ impl MachineSource {
         Ok(binding)
     }
 
-    /// The exchange that a request begins with. `None` if its server is not known.
+    /// The exchange for an ID-JAG that a request begins with. `None` if the session's authorization server is not known.
     async fn wanted(
         &self,
         identity: &ServerIdentity,
@@ -188,7 +188,8 @@ impl MachineSource {
             kind => {
                 let reach = self.refresh.reach_of(&request.renewal, identity);
                 let key = request.grant.as_ref().and_then(|kept| kept.dpop_key.as_ref());
-                // Nothing stores the key of a session that was never signed in by the grant.
+                // A key is stored when the session is signed in by the grant. Without that, no bound token can be
+                // requested.
                 if grant.is_bound() && key.is_none() {
                     return Err(Evidence::NotSent(NotSent::Unbuildable));
                 }
@@ -197,7 +198,7 @@ impl MachineSource {
                 self.exchange(identity, &grant, kind, ask, deadline).await?
             }
         };
-        // RFC 6749 section 5.1. The scopes are those that were asked for, unless the answer names others.
+        // By RFC 6749 section 5.1, the granted scopes are the requested ones unless the answer names others.
         tokens.granted = tokens.granted.or_else(|| Some(grant.scopes.clone()).filter(|scopes| !scopes.is_empty()));
         // A refresh token is not used, because the grant itself is repeatable.
         tokens.refresh = None;

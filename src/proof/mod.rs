@@ -98,12 +98,12 @@ impl Proofs {
         Some(value)
     }
 
-    /// The opened key of a session, which is opened once. `None` if it cannot be used.
+    /// The key of a session, ready for use. It is parsed once and then remembered. `None` if it cannot be used.
     pub(crate) fn key(&self, stored: &DpopKey) -> Option<Arc<ProofKey>> {
         self.0.keys.open(stored)
     }
 
-    /// The header of a request to the token endpoint `endpoint`. `None` if the key cannot be used.
+    /// The proof header of a request to the token endpoint `endpoint`. `None` if the key cannot be used.
     pub(crate) fn for_token_endpoint(&self, endpoint: &str, key: &DpopKey) -> Option<HeaderValue> {
         let (key, target) = (self.key(key)?, HtTarget::of(endpoint)?);
         let role = Role::Authorization;

@@ -36,7 +36,7 @@ pub(super) struct Known {
     pub(super) heard: u64,
     /// The difference between its clock and this machine's, if it is large enough for a correction.
     pub(super) skew: Option<ClockSkew>,
-    /// Held by the call that asks the server for a nonce, so that one call asks for all.
+    /// This lock is held by the call that asks the server for a nonce, so that one call asks for all.
     pub(super) asking: Arc<tokio::sync::Mutex<()>>,
 }
 

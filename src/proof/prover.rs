@@ -91,8 +91,8 @@ impl Prover {
 }
 
 impl BoundLease {
-    /// Puts the token and a new proof into a request's headers (RFC 9449 section 7.1). If no proof can be made, both are
-    /// removed.
+    /// Puts the token and a new proof into a request's headers (RFC 9449 section 7.1). If no proof can be made, both
+    /// headers are removed.
     pub(crate) fn apply(&self, headers: &mut HeaderMap) {
         let token = self.lease.token();
         let proven = Proven {
@@ -120,7 +120,7 @@ impl BoundLease {
 
     /// Remembers the nonce and the clock in the headers of an answer to the request. Returns the nonce.
     pub(crate) fn heard(&self, status: StatusCode, headers: &HeaderMap) -> Option<Nonce> {
-        // Other answers may come from a cache, with an old `Date`.
+        // Only a 401 is used, because other answers may come from a cache, with an old `Date`.
         if status == StatusCode::UNAUTHORIZED {
             self.proofs.heard_date(Role::Resource, &self.target, headers);
         }

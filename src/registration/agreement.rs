@@ -34,10 +34,10 @@ const PAUSE: Duration = Duration::from_millis(100);
 const MAX_WRITES: usize = 3;
 
 /// The maximum number of registrations that are read for one session. A resource that lists another issuer at each login causes
-/// a registration at each.
+/// a registration at each of these issuers.
 const MAX_READ: usize = 16;
 
-/// The number of registrations that are kept in memory because they could not be stored.
+/// The maximum number of registrations that are kept in memory because they could not be stored.
 const MAX_UNSAVED: usize = 256;
 
 /// Gets registrations from the store, and makes those that are missing.
@@ -66,7 +66,7 @@ impl Agreement {
     }
 
     /// Returns the client of `job`, from the store or newly registered.
-    pub(super) async fn reach(&self, job: &Job, by: &ServerIdentity) -> Result<Registered, RegistrationError> {
+    pub(super) async fn obtain(&self, job: &Job, by: &ServerIdentity) -> Result<Registered, RegistrationError> {
         let Ok(stored) = self.entries.load(&job.key).await else { return self.make(job, by, None, true).await };
         if let Some(found) = self.usable(&stored, job, true) {
             return Ok(found);
@@ -137,7 +137,8 @@ impl Agreement {
         terms::registered(information, &draft, job, by, self.now()).map_err(RegistrationError::Unfit)
     }
 
-    /// Asks the server for a suspect registration. Returns it if the server still knows it and it can be used.
+    /// Asks the server about a suspect registration, which the server may have forgotten. Returns the registration if the
+    /// server still knows it and it can be used.
     async fn suspect_that_is_known(&self, known: &Stored, job: &Job) -> Option<ClientRegistration> {
         let registration = known.registration.as_ref()?;
         if usability(registration, job, self.now()) != Usability::Suspect {

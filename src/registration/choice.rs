@@ -17,7 +17,7 @@ use super::redirect::{self, Ports, Purpose};
 use crate::discovery::AuthorizationServer;
 use crate::http::Reach;
 
-/// A secret that ends within this time is of no use to a login that begins now.
+/// A secret that expires within this time is of no use to a login that begins now.
 const SECRET_MARGIN: Duration = Duration::from_secs(5 * 60);
 
 /// The source of the client for a login.
@@ -38,7 +38,7 @@ pub(super) struct Job {
     pub(super) redirect: Option<String>,
     /// The request and its endpoint, or the error if the server registers no client that could be used.
     pub(super) registering: Result<Registering, RegistrationError>,
-    /// The digest of the settings.
+    /// The digest of the settings. A stored registration with another digest was made with other settings.
     pub(super) digest: [u8; 32],
     pub(super) reach: Reach,
 }
@@ -55,7 +55,7 @@ pub(super) fn choose(clients: &Clients, wanted: &Wanted<'_>, now: WallTime) -> R
     if let Some(known) = clients.pre_registered.iter().find(|known| known.issuer == server.issuer) {
         return pre_registered(known, wanted, now).map(|registered| Choice::Configured(Box::new(registered)));
     }
-    // If the document cannot be used, dynamic registration is tried before its error is returned.
+    // If the document cannot be used, dynamic registration is tried before the document's error is returned.
     let unfit = match &clients.document {
         Some(document) if server.accepts_metadata_documents => match described(document, wanted) {
             Ok(registered) => return Ok(Choice::Configured(Box::new(registered))),
@@ -109,7 +109,7 @@ pub(super) fn key(
 fn pre_registered(known: &PreRegistered, wanted: &Wanted<'_>, now: WallTime) -> Result<Registered, RegistrationError> {
     let client: record::Client = known.client.clone().into();
     let origin = RegistrationOrigin::PreRegistered;
-    // A secret that ends within the margin is still tried, because nothing but the host's operator can replace it.
+    // A secret that expires within the margin is still tried, because only the host's operator can replace it.
     if client.secret.is_some() && client.secret_expires_at.is_some_and(|end| end <= now) {
         return Err(RegistrationError::SecretExpired { issuer: shown(&known.issuer).unwrap_or_default() });
     }

@@ -56,7 +56,8 @@ impl Entries {
         Ok(Stored::from(within(self.0.load_issuer(key)).await?))
     }
 
-    /// Writes `registration` where the entry had the revision `expected`. `Ok(Err(stored))` is a conflict with that entry.
+    /// Writes `registration` if the entry still has the revision `expected`. After a conflict, returns the present entry in
+    /// `Ok(Err(_))`.
     pub(super) async fn put(
         &self,
         key: &IssuerKey,

@@ -25,7 +25,7 @@ pub enum RegistrationError {
         /// The issuers for which a client is configured. None of their clients is used here.
         configured: Vec<String>,
     },
-    /// The redirect address is not among those of the client.
+    /// The redirect address of the login does not belong to the client.
     #[error(
         "the redirect address {redirect} does not belong to {}: use one of {listed}, or add this one there", origin_words(*.origin)
     )]

@@ -20,7 +20,8 @@ pub(super) struct Jobs(Mutex<Vec<(Job, watch::Receiver<Option<Outcome>>)>>);
 
 impl Jobs {
     /// Joins the equal job that is under way, or begins `work` on this one. The work runs in a task of its own, so that it
-    /// outlives its callers. The task runs on the tokio runtime of its first caller, which is that of the login attempt.
+    /// outlives its callers. The task runs on the tokio runtime of its first caller, which is the tokio runtime of the
+    /// login attempt.
     pub(super) async fn run<F>(self: &Arc<Self>, job: Job, work: impl FnOnce(Job) -> F) -> Outcome
     where
         F: Future<Output = Outcome> + Send + 'static,

@@ -82,7 +82,7 @@ impl Registrar {
             Choice::Dynamic(job) => *job,
         };
         let (agreement, identity) = (Arc::clone(&self.agreement), wanted.identity.clone());
-        self.jobs.run(job, move |job| async move { agreement.reach(&job, &identity).await }).await
+        self.jobs.run(job, move |job| async move { agreement.obtain(&job, &identity).await }).await
     }
 
     /// Removes a registration that the server does not accept any more (`invalid_client`), if it is still this client's. The

@@ -57,8 +57,8 @@ pub(super) enum Ports {
     AnyOfLiterals,
 }
 
-/// Returns the address for a login that wants `wanted`. That is `wanted` itself if it is among `registered`, and else the same
-/// address under another name of the loopback. Returns `None` if neither is registered.
+/// Returns the address for a login that wants `wanted`. This is `wanted` itself if it is among `registered`. Otherwise it is
+/// the same address under another name of the loopback. Returns `None` if neither is registered.
 pub(super) fn among(registered: &[String], wanted: &str, ports: Ports) -> Option<String> {
     let is_registered = |form: &str| registered.iter().any(|known| stands_for(known, form, ports));
     if is_registered(wanted) {

@@ -68,7 +68,7 @@ pub(super) fn read_again(
         let stored = information.client_secret.clone().or_else(|| known.client.secret.clone());
         let merged = ClientInformation { client_secret: stored, ..information.clone() };
         let (auth, secret) = method(&merged, known.client.auth).ok()?;
-        // The expiry in an answer is that of the secret in the same answer.
+        // An expiry in an answer belongs to the secret in the same answer.
         let is_new = information.client_secret.is_some();
         let end = if is_new { information.secret_expires_at } else { known.client.secret_expires_at };
         client = self::client(information.client_id, auth, secret, end);

@@ -29,7 +29,7 @@ const TROUBLE_PAUSE: Duration = Duration::from_secs(1);
 /// The longest pause after a failure that may pass by itself.
 const MAX_TROUBLE_PAUSE: Duration = Duration::from_secs(60);
 
-/// The pause after the first failure that repeating does not help. It doubles with each further one.
+/// The pause after the first failure that a repeated request would not mend. It doubles with each further one.
 const REFUSAL_PAUSE: Duration = Duration::from_secs(60);
 
 /// The longest pause after any failure, also if the provider asks for a longer one.
@@ -53,7 +53,7 @@ pub(crate) enum Served {
     Fresh,
     /// With a context that is too old, because the provider could not be asked.
     Stale,
-    /// With the failure of a short time ago.
+    /// With a recent failure.
     Remembered,
     /// Not at all, because too many wait.
     TurnedAway,
@@ -256,7 +256,7 @@ impl<W> Cache<W> {
     fn failed(&mut self, failure: &Failure, login: Option<ServedLogin>, now: ElapsedTime, jitter: Jitter) {
         let Failure { error, login: used } = failure;
         let Some(pause) = error.pause(self.failures) else {
-            // The session answers at once by itself, and a login takes effect at once, so nothing is remembered.
+            // Such an error is not remembered, because the next caller may get another answer at once.
             self.failures = 0;
             return;
         };
@@ -313,7 +313,7 @@ impl UserError {
         }
     }
 
-    /// The same error, `passed` later.
+    /// The same error, as it is when the time `passed` is over. The rest of a pause is shorter by then.
     fn later(self, passed: Duration) -> Self {
         match self {
             Self::ServerTrouble { status, retry_after } => {

@@ -32,7 +32,7 @@ pub(crate) struct Parts {
     pub(crate) groups: Vec<String>,
     pub(crate) claims: Value,
     pub(crate) generation: Generation,
-    /// When the login was completed.
+    /// The time at which the login was completed.
     pub(crate) signed_in: Option<WallTime>,
     pub(crate) fetched_at: WallTime,
 }

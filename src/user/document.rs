@@ -1,4 +1,4 @@
-//! From a provider's answers to a user context. Pure.
+//! Makes a user context from a provider's answers. Pure.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;

@@ -72,7 +72,7 @@ pub enum UserError {
     /// The provider has trouble, or asks for a pause.
     #[error("the provider cannot answer for the user now (status {status}): try again later")]
     ServerTrouble {
-        /// Its HTTP status, or that of its own error.
+        /// The HTTP status, or the status that stands for the provider's own error.
         status: u16,
         /// The pause that it asked for.
         retry_after: Option<Duration>,

@@ -41,7 +41,8 @@ const MAX_ANSWER: usize = 64 * 1024;
 /// The maximum number of times that the token and the record are read until both belong to one login.
 const MAX_READS: u32 = 3;
 
-/// The header with which a server asks for a proof with a nonce (RFC 9449 section 9). Such an answer is no refusal.
+/// The header with which a server asks for a proof with a nonce (RFC 9449 section 9). A 401 with this header is no refusal
+/// of the token.
 const NONCE: &str = "dpop-nonce";
 
 /// Asks the provider of one session.

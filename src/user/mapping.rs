@@ -75,7 +75,7 @@ pub struct UserRequest {
     /// Whether the answer may be missing. A refusal of such a request causes no refresh. Default no.
     #[serde(default)]
     pub optional: bool,
-    /// Further headers, such as `Accept` or the version of an API. Never those that HTTP or the token needs.
+    /// Further headers, such as `Accept` or the version of an API. Headers that HTTP or the token needs are not allowed.
     #[serde(default)]
     pub headers: BTreeMap<String, String>,
     /// The JSON body of a POST, for example a GraphQL query. Without one it is a GET.

@@ -51,7 +51,7 @@ pub enum AuthMessage {
         identity: ServerIdentity,
         /// The login.
         wish: LoginWish,
-        /// Why it is wanted.
+        /// The cause for which the login is wanted.
         cause: LoginCause,
         /// How long the caller waits for something to show. A timeout of the call itself shortens it.
         timeout: Duration,

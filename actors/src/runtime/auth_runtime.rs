@@ -17,8 +17,8 @@ use super::timer;
 ///
 /// # Concurrency
 ///
-/// Shared by all tasks of a host. Dropping handles ends nothing. The runtime ends with [`shutdown`](Self::shutdown), or
-/// with the supervisor that it was linked to.
+/// All tasks of a host share one runtime. Dropping handles ends nothing. The runtime ends with
+/// [`shutdown`](Self::shutdown), or with the supervisor that it was linked to.
 #[derive(Clone, Debug)]
 pub struct AuthRuntime {
     core: Arc<Core>,
@@ -112,7 +112,7 @@ impl AuthRuntime {
         // The address is drained and not stopped, so that queued requests are answered.
         drop(self.address.drain());
         if in_time {
-            // Wait for the work that the actors began while they ended.
+            // Waits for the work that the actors began while they ended.
             tokio::select! {
                 biased;
                 () = self.core.wait_idle() => {}

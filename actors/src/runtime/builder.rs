@@ -150,7 +150,7 @@ impl RuntimeBuilder {
                     Box::pin(async move { Some(core.upgrade()?.running_supervisor().await.get_cell()) })
                 };
                 let core = core.clone();
-                // Tracked, so that a shutdown waits for the writes.
+                // The writes are tracked, so that a shutdown waits for them.
                 let spawn = move |write| {
                     if let Some(core) = core.upgrade() {
                         core.spawn_tracked(write);

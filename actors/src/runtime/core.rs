@@ -81,12 +81,12 @@ pub(crate) struct Core {
     tree: Mutex<Option<ActorRef<SupervisorMessage>>>,
     /// Every supervisor that this runtime has had, because a host may learn late of the end of one. Each start adds one.
     supervisors: Mutex<Vec<ActorId>>,
-    /// Notified when a supervisor has started.
+    /// Wakes the tasks that wait for a supervisor, when one has started.
     tree_started: Notify,
     tracker: TaskTracker,
     /// The time until which the runtime waits for flights; set once it stops.
     stops_at: OnceLock<ElapsedTime>,
-    /// Notified when the runtime stops.
+    /// Wakes the tasks that wait for the end of the runtime, when it stops.
     stop_begun: Notify,
     unsaved: Mutex<Vec<Unsaved>>,
     pub(crate) revocations: Revocations,
@@ -251,7 +251,7 @@ impl Core {
     /// Waits until a supervisor is running. In a running runtime there is no wait.
     pub(crate) async fn running_supervisor(&self) -> ActorRef<SupervisorMessage> {
         loop {
-            // Registered before the check, so that a supervisor that starts in between is not missed.
+            // The wait is registered before the check, so that a supervisor that starts in between is not missed.
             let started = self.tree_started.notified();
             if let Some(supervisor) = self.supervisor() {
                 return supervisor;
@@ -336,7 +336,7 @@ impl Core {
 
     /// Waits until the runtime stops.
     pub(crate) async fn stopping(&self) {
-        // Registered before the check, so that a stop in between is not missed.
+        // The wait is registered before the check, so that a stop in between is not missed.
         let begun = self.stop_begun.notified();
         if !self.is_stopping() {
             begun.await;

@@ -70,7 +70,7 @@ impl Directory {
             let blank: Vec<Entry> = unused.iter().filter_map(|identity| slots.take(identity)).collect();
             (blank, last)
         };
-        // Dropped after the lock is released, because dropping them takes time.
+        // The slots are dropped after the lock is released, because dropping them takes time.
         drop(blank);
         last
     }

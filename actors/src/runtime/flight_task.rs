@@ -402,7 +402,7 @@ impl FlightTask {
     }
 }
 
-/// Waits for the answer to the pending request for a permit. Never ends if there is none.
+/// Waits for the answer to the pending request for a permit. Waits for ever if there is no such request.
 async fn answer(asking: &mut Option<PendingPermit>) -> Permission {
     match asking {
         Some(asking) => (&mut asking.answer).await,
@@ -410,7 +410,7 @@ async fn answer(asking: &mut Option<PendingPermit>) -> Permission {
     }
 }
 
-/// Waits for the pending connection. Never ends if there is none.
+/// Waits for the pending connection. Waits for ever if there is no such connection.
 async fn connection(
     connecting: &mut Option<PendingConnection>,
 ) -> Result<Option<Box<dyn SourceConnection>>, ConnectFault> {

@@ -26,11 +26,11 @@ use crate::values::{
 ///
 /// # Concurrency
 ///
-/// Shared by any number of tasks and threads. All methods take `&self`, and none holds a lock over an await. Every
-/// future is `Send` and safe to drop at any await. A dropped future cancels that request only, and a token request that
-/// has begun continues and is stored. A future borrows its handle, because counting references would make a hit more
-/// expensive. Give each task a clone of the handle. Handles survive every restart of the session's actor, and of its
-/// supervisor if a host restarts it.
+/// Any number of tasks and threads may share a handle. All methods take `&self`, and none holds a lock over an await. Every
+/// future is `Send` and safe to drop at any await. A dropped future cancels that request only, and a token request that has
+/// begun continues and is stored. A future borrows its handle, because counting references would make a hit more expensive.
+/// Give each task a clone of the handle. Handles survive every restart of the session's actor, and of its supervisor if a
+/// host restarts it.
 ///
 /// After [`invalidate`](Self::invalidate) has returned, no [`token`](Self::token) of any task returns the refused lease
 /// or an older one.

@@ -43,9 +43,10 @@ pub(crate) struct Slot {
     pub(crate) plan: Arc<Plan>,
     pub(crate) cell: Cell,
     pub(crate) usage: Usage,
-    /// The channel to the readers of the session's state. Made for the first reader.
+    /// The channel to the readers of the session's state. It is made for the first reader.
     pub(crate) watchers: OnceLock<watch::Sender<SessionState>>,
-    /// All slots of a runtime share this reference, so that each slot holds a thin pointer.
+    /// Leads from the slot back to its runtime. All slots of a runtime share this reference, so that each slot holds a thin
+    /// pointer.
     router: Arc<Weak<dyn Router>>,
     /// The number of callers that wait.
     waiting: AtomicU32,
@@ -57,7 +58,7 @@ pub(crate) trait Router: Debug + Send + Sync {
     /// Delivers a request that was dropped without an answer.
     fn deliver(&self, request: Request<Slot>);
 
-    /// The present by the runtime's clock.
+    /// The present moment, by the runtime's clock.
     fn now(&self) -> Moment;
 }
 
@@ -75,7 +76,8 @@ impl Destination for Slot {
     }
 }
 
-/// Counts a caller as waiting. Taken before its request is queued, and dropped when it is answered or gone.
+/// Counts a caller as waiting. It is taken before the caller's request is queued, and dropped when the caller is answered
+/// or gone.
 #[derive(Debug)]
 pub(crate) struct WaiterGuard<S: Deref<Target = Slot>>(S);
 
@@ -100,7 +102,7 @@ impl<S: Deref<Target = Slot>> Drop for WaiterGuard<S> {
 #[derive(Debug, Default)]
 struct SlotState {
     actor_slot: ActorSlot,
-    /// Boxed, because it is usually empty, and a sleeping session should use little memory.
+    /// The backlog is boxed, because it is usually empty, and a sleeping session should use little memory.
     backlog: Option<Box<Backlog>>,
 }
 
@@ -265,8 +267,8 @@ impl Slot {
                 None => return delivery,
             }
         };
-        // Sent after the lock is released, because a scripted session takes its requests at once. An actor that is
-        // ending takes no requests. The supervisor will notice its end, and start the next actor for them.
+        // The message is sent after the lock is released, because a scripted session takes its requests at once. An actor
+        // that is ending takes no requests. The supervisor will notice its end, and start the next actor for them.
         if mailbox.send(TokenMessage::Requests) { Delivery::Sent } else { Delivery::Parked }
     }
 
@@ -357,7 +359,8 @@ impl Slot {
             let taken = ActorSlot::Taken { incarnation, mailbox, announced: false };
             std::mem::replace(&mut state.actor_slot, taken)
         };
-        // Dropped after the lock is released, because an address may own the last messages that were sent to it.
+        // The former address is dropped after the lock is released, because it may own the last messages that were sent to
+        // it.
         drop(former);
     }
 

@@ -34,7 +34,7 @@ use crate::values::{DigestKey, Nonce, ServerIdentity};
 
 /// Replaces a session's actor.
 ///
-/// Called in the task or thread of each caller, and by many callers concurrently.
+/// It is called in the task or thread of each caller, and by many callers concurrently.
 pub trait StandIn: fmt::Debug + Send + Sync + 'static {
     /// Takes an event for the session machine, which a handle's request has caused.
     ///

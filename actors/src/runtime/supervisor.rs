@@ -131,7 +131,8 @@ impl AuthSupervisor {
             SupervisionEvent::ActorTerminated(actor, last_state, reason) => {
                 let end = if reason.as_deref() == Some("Drained") { End::Drained } else { End::Stopped };
                 state.ended(&actor, end).await;
-                // Dropped last, because the requests in it are delivered again and need the slot ready.
+                // The last state is dropped at the end, because the requests in it are delivered again and need the slot
+                // ready.
                 drop(last_state);
             }
             SupervisionEvent::ActorFailed(actor, _) => state.ended(&actor, End::Failed).await,

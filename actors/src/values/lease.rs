@@ -148,7 +148,7 @@ impl Scopes {
         Self(scopes.into_iter().map(Into::into).collect())
     }
 
-    /// These scopes, and then those of `others` that are not among them.
+    /// These scopes, followed by the scopes of `others` that are not among them.
     #[must_use]
     pub fn union(&self, others: &Scopes) -> Self {
         let new = others.iter().filter(|scope| !self.iter().any(|known| known == *scope));
@@ -165,7 +165,7 @@ impl Scopes {
         self.0.iter().map(String::as_str)
     }
 
-    /// Whether there is none. The server's default then applies.
+    /// Whether the set is empty. In a request, the server's default then applies.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

@@ -1,8 +1,9 @@
-//! The counters that order an identity's history. None of them ever restarts.
+//! The counters that order an identity's history. No counter ever restarts.
 
 use std::fmt;
 
-/// Grows with each login that installs and each logout that commits. Zero means that no login was ever installed.
+/// A counter that grows with each login that is installed and each logout that commits. Zero means that no login was ever
+/// installed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Epoch(u64);
 
@@ -24,7 +25,7 @@ impl Epoch {
     }
 }
 
-/// Grows with each write of a record.
+/// A counter that grows with each write of a record.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Revision(u64);
 
@@ -96,7 +97,7 @@ impl fmt::Display for Generation {
     }
 }
 
-/// Names one flight among all processes and hosts. 128 random bits drawn by the driver.
+/// Names one flight among all processes and hosts. It consists of 128 random bits, which the driver draws.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FlightId(pub u128);
 
@@ -106,12 +107,12 @@ impl fmt::Display for FlightId {
     }
 }
 
-/// Names one attempt to sign in among all processes and hosts. 128 random bits drawn by the driver.
+/// Names one attempt to sign in among all processes and hosts. It consists of 128 random bits, which the driver draws.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct AttemptId(pub u128);
 
 impl AttemptId {
-    /// The id under which the attempt holds claims.
+    /// The id under which the attempt holds claims. It has the same bits, because claims are held under flight ids.
     pub const fn holder(self) -> FlightId {
         FlightId(self.0)
     }

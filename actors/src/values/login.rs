@@ -16,7 +16,8 @@ pub use reason::{LoginReason, SignInError};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LoginKey(pub [u8; 32]);
 
-/// The answer that a person's browser brought back, as its URL's query or as pasted text. Only the login source reads it.
+/// The answer that a person's browser brought back, as the query of a URL or as pasted text. Only the login source reads
+/// it.
 #[derive(Clone)]
 pub struct Callback {
     /// The key of the login that it answers. The host computes it from the `state` parameter.
@@ -142,7 +143,7 @@ impl fmt::Debug for OfferedPrompt {
     }
 }
 
-/// The way in which an attempt is to ask.
+/// The way in which an attempt is to ask the person.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum LoginMethod {

@@ -118,7 +118,7 @@ impl Connections {
     }
 }
 
-/// Accepts a connection of any socket.
+/// Accepts a connection from any of the sockets.
 async fn accept(sockets: &[TcpListener]) -> io::Result<TcpStream> {
     poll_fn(|cx| {
         for socket in sockets {

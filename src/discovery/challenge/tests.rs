@@ -79,7 +79,7 @@ fn what_servers_write_wrong_is_read_where_it_is_clear() {
     assert_eq!(one("Bearer realm=").token(), Some("realm="), "by the grammar");
 }
 
-/// RFC 9110 section 11.2 forbids repetition. The first counts.
+/// RFC 9110 section 11.2 forbids repetition. The first of several parameters of one name counts.
 #[test]
 fn the_first_of_a_repeated_parameter_counts() {
     let challenge = one("Bearer scope=\"a\", scope=\"b\", Scope=c");

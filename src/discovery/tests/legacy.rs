@@ -1,4 +1,4 @@
-//! Servers without metadata, which are those of 2025-03-26 and those that the host describes.
+//! Servers without metadata. They follow the revision 2025-03-26, or the host describes them.
 
 use super::*;
 

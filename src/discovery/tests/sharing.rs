@@ -1,4 +1,4 @@
-//! Shared requests and kept documents. Time is tokio's, paused.
+//! Shared requests and kept documents, on tokio's paused time.
 
 use std::time::Duration;
 

@@ -78,7 +78,7 @@ impl Lifetimes {
         self.expiry = Some(self.expiry.map_or(at, |other| other.min(at)));
     }
 
-    /// These members, or those of `other` where there are none.
+    /// These members. If they name no lifetime at all, the members of `other`.
     pub(super) fn or(self, other: Self) -> Self {
         let none = self.stated.is_none() && self.with_unit.is_none() && self.expiry.is_none();
         if none { other } else { self }

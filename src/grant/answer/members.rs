@@ -35,7 +35,7 @@ pub(super) struct Members {
     pub(super) access: Option<AccessToken>,
     pub(super) refresh: Option<RefreshToken>,
     pub(super) kind: Option<TokenKind>,
-    /// Whether a `token_type` is none that is understood.
+    /// Whether a `token_type` is not one of [`TOKEN_TYPES`].
     pub(super) is_of_unknown_type: bool,
     pub(super) lifetimes: Lifetimes,
     pub(super) scopes: Option<Scopes>,

@@ -67,7 +67,7 @@ pub(super) fn lay(rows: &Rows, text: &str) -> Result<Rows, ProvidersError> {
 /// Adds one provider, or replaces the one of this name, with the checks of a table.
 pub(super) fn put(rows: &Rows, name: ProviderName, facts: ProviderFacts) -> Result<Rows, ProvidersError> {
     let mut entry = serde_json::to_value(facts).map_err(ProvidersError::syntax)?;
-    // To extend the standard discards everything that is known of a provider of the same name.
+    // An entry that extends the standard replaces everything that is known of a provider of the same name.
     entry[EXTENDS] = Value::String(STANDARD.to_owned());
     let table = serde_json::json!({ "version": VERSION, "providers": { name.as_str(): entry } });
     lay(rows, &table.to_string())

@@ -80,7 +80,8 @@ impl MachineSource {
         judge::tokens(&profile, &answer, asked, self.clock.now(), is_bound)
     }
 
-    /// Exchanges the ID token for an ID-JAG at the identity provider. Each ID-JAG is used once.
+    /// Exchanges the ID token for an ID-JAG at the identity provider. An ID-JAG is an assertion for one server, and is used
+    /// once.
     async fn id_jag(
         &self,
         identity: &ServerIdentity,
@@ -157,7 +158,8 @@ fn of_subject<'a>(token: &'a AccessToken, kind: &'a TokenType) -> Parameters<'a>
     vec![("grant_type", TOKEN_EXCHANGE), ("subject_token", token.expose()), ("subject_token_type", kind.as_str())]
 }
 
-/// Adds the parameters that every grant has, and then those of the host, except for names that the request has already.
+/// Adds the parameters that every grant has, and then the host's. Names that the request has already are left out, and so
+/// are names that begin with `client_`, which belong to the client's authentication.
 fn complete<'a>(
     parameters: &mut Parameters<'a>,
     grant: &'a MachineGrant,

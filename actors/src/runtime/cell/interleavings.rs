@@ -67,7 +67,8 @@ impl Pointer for LoomPointer {
     }
 }
 
-/// Added to the numbers of a later incarnation's values, if a test must distinguish them from the values of the first one.
+/// A number that is added to the numbers of a later incarnation's values, if a test must distinguish them from the values
+/// of the first one.
 const SUCCESSORS: u64 = 10;
 
 type LoomCell = loom::sync::Arc<Cell<LoomPointer>>;

@@ -18,7 +18,7 @@ impl LimiterHandle {
     pub(super) async fn ask(self: &Arc<Self>, urgency: Urgency, supervisor: ActorCell) -> Option<Permission> {
         let (ticket, answer, mut ended) = self.enter(urgency, &supervisor)?;
         let answer = tokio::select! {
-            // An answer that came before the end counts.
+            // An answer that came before the actor's end is used.
             biased;
             answer = answer => answer.ok()?,
             _ = ended.changed() => return None,
@@ -65,7 +65,8 @@ impl LimiterHandle {
         None
     }
 
-    /// Starts the actor. It reads the state only after the caller has unlocked it, with the address inside.
+    /// Starts the actor. The caller still holds the lock on the state, so the actor reads the state only when it contains
+    /// the actor's address.
     fn start(self: &Arc<Self>, state: &mut LimiterState, supervisor: ActorCell) -> Option<Address> {
         state.incarnation += 1;
         let (end, ended) = watch::channel(());

@@ -174,7 +174,7 @@ impl CooldownWrite {
     fn next(&mut self) -> Option<ElapsedTime> {
         let mut state = self.limiter.state();
         let until = state.throttled.filter(|_| state.has_more_to_store());
-        // Noted before the write, so that a failed write is not repeated for the same throttle.
+        // The throttle is noted before the write, so that a failed write is not repeated for the same throttle.
         match until {
             Some(_) => state.stored.until = until,
             None => {

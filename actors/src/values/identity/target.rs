@@ -8,7 +8,7 @@ use super::{IdentityError, ResourceUri, Shown};
 
 /// The other side of a session.
 ///
-/// `Display` and `Debug` are safe to log, as are those of its parts.
+/// `Display` and `Debug` are safe to log, and so is the output of its parts.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Target {
@@ -164,7 +164,7 @@ impl fmt::Display for Provider {
     }
 }
 
-/// Safe to log. A path segment that looks like a key is left out.
+/// This form is safe to log. A path segment that looks like a key is left out.
 impl fmt::Display for IdpIssuer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&show(&self.0).text)

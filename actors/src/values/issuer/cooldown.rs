@@ -10,9 +10,9 @@ use super::super::time::Moment;
 /// own clocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cooldown {
-    /// When it began, on both clocks of the process that stored it.
+    /// The moment at which it began, on both clocks of the process that stored it.
     pub began: Moment,
-    /// How long it lasts from that moment, to the millisecond.
+    /// Its duration from that moment, to the millisecond.
     pub span: Duration,
 }
 

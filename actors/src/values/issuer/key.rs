@@ -1,4 +1,4 @@
-//! The names of entries.
+//! The names under which a store keeps an issuer's entries.
 
 use std::fmt;
 
@@ -39,7 +39,7 @@ impl RegistrationName {
     /// The longest name, in bytes. It has room for a canonical resource URI and some words.
     pub const MAX_BYTES: usize = 10 * 1024;
 
-    /// The registration of this name.
+    /// The name with this text.
     ///
     /// # Errors
     ///
@@ -76,9 +76,9 @@ pub enum KeyError {
 }
 
 impl IssuerKey {
-    /// The key under which stores keep the entry. It is printable ASCII, it never changes, and no two entries share
-    /// one. It consists of the word for the kind, a colon, the issuer, a `#`, and the registration's name. In the
-    /// issuer and the name, `%`, `#` and everything that is not visible ASCII are percent-encoded. For example
+    /// The key under which stores keep the entry. It is printable ASCII, it never changes, and no two entries share one. It
+    /// consists of the name of the kind, a colon, the issuer, a `#`, and the registration's name. In the issuer and the
+    /// name, `%`, `#` and everything that is not visible ASCII are percent-encoded. For example
     /// `metadata:https://as.example.com#`.
     ///
     /// It may contain the name of a registration, so it belongs in a store and not in a log. A store with short names

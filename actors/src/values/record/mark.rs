@@ -6,8 +6,8 @@ use super::super::digest::KeyedDigest;
 use super::super::lineage::FlightId;
 use super::super::time::Moment;
 
-/// Written before each presentation of a refresh token. The following commit removes it. It stays if the answer was
-/// lost (laws 3, 5 and 10).
+/// A note that is written before each presentation of a refresh token. The commit of the answer removes it. The note stays
+/// if the answer was lost (laws 3, 5 and 10).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mark {
     /// The flight that presented the token last, or presents it now.

@@ -153,7 +153,7 @@ pub struct Held {
     pub credential: RefreshCredential,
     /// The time at which it arrived or was last presented with success. An inactivity window counts from here.
     pub since: Moment,
-    /// Set while it is being presented, or may have been spent.
+    /// The mark, set while the token is being presented or may have been spent.
     pub mark: Option<Mark>,
 }
 
@@ -208,7 +208,7 @@ pub struct Access {
     pub validity: Validity,
     /// The token's number within the identity's history.
     pub number: u64,
-    /// Why the token was minted.
+    /// The cause for which the token was minted.
     pub cause: Cause,
     /// The flight that brought it, or `None` when a login did.
     pub flight: Option<FlightId>,

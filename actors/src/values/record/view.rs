@@ -38,7 +38,7 @@ pub enum Renewal {
     Token {
         /// The time at which it arrived or was last presented with success.
         since: Moment,
-        /// Set while it is being presented or is in doubt.
+        /// The mark, set while the token is being presented or is in doubt.
         mark: Option<MarkView>,
     },
 }

@@ -6,9 +6,9 @@ use super::super::identity::Shown;
 pub(super) struct Parts<'a> {
     /// Scheme, host and port.
     pub(super) origin: &'a str,
-    /// Empty, or beginning with a slash.
+    /// The path, which is empty or begins with a slash.
     pub(super) path: &'a str,
-    /// Without its question mark.
+    /// The query, without its question mark.
     pub(super) query: Option<&'a str>,
 }
 

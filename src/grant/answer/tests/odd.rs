@@ -12,7 +12,7 @@ use crate::http::Body;
 
 const BOTH: &str = r#""access_token":"at","refresh_token":"rt""#;
 
-/// Both tokens were read.
+/// Asserts that both tokens were read.
 #[track_caller]
 fn both(body: impl AsRef<[u8]>) {
     let tokens = tokens(body);

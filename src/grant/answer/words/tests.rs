@@ -35,7 +35,7 @@ fn a_code_with_a_meaning_is_preferred_wherever_it_stands() {
         (vec![(Error, "x"), (Code, "1101")], "1101"),
         (vec![(Error, "use_dpop_nonce"), (Code, "y")], "use_dpop_nonce"),
         (vec![(Text, "EndedCode")], "EndedCode"),
-        // Of two with a meaning, the one in the first place counts.
+        // If two codes have a meaning, the one in the first place counts.
         (vec![(Text, "invalid_grant"), (Code, "own_client"), (Error, "own-dead")], "own-dead"),
     ] {
         assert_eq!(chosen(&candidates).as_deref(), Some(due), "{candidates:?}");

@@ -44,7 +44,7 @@ async fn the_answer_is_the_one_that_was_checked() {
     let script = Scripted::new(&[&["8.8.8.8", "2606:4700::1", "64:ff9b::808:808"], &["127.0.0.1"]]);
     let addresses: Vec<_> =
         Guard::new(script.clone()).resolve(name()).await.unwrap().map(|at| at.to_string()).collect();
-    // The port is that of the request, and not that of the resolver.
+    // Port 0 stands for the port of the request. The resolver's ports are ignored.
     assert_eq!(addresses, ["8.8.8.8:0", "[2606:4700::1]:0", "[64:ff9b::808:808]:0"]);
     assert_eq!(script.left(), 1);
 }

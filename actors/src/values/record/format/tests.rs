@@ -22,7 +22,7 @@ use crate::values::{
 const ACCESS: &str = "at-Xq7vJm2ZrK9wLt4BnC8y";
 const REFRESH: &str = "rt-Gd5hWs1PfU6kVe3AoM0x";
 pub(super) const CLIENT: &str = "cs-Yb8cRj4NiT7lQg2DzH5u/+";
-/// Contains characters that JSON must escape, so that it is stored in hexadecimal.
+/// This secret contains characters that JSON must escape, so that it is stored in hexadecimal.
 const DPOP: &str = "{\"kty\":\"EC\",\"d\":\"dk-Ew6aSx9FvO3mIp1\"}\n\\Kb4u";
 const MARKED: [&str; 4] = [ACCESS, REFRESH, CLIENT, DPOP];
 

@@ -282,8 +282,8 @@ impl Mark<'_> {
             number: mark.number,
             first: At::of(&mark.first),
             latest: At::of(&mark.latest),
-            // Rounded up, because other flights wait this long after `latest` before they present the token again, if
-            // the holder may still live.
+            // The time-out is rounded up, because other flights wait this long after `latest` before they present the token
+            // again, if the holder may still live.
             timeout_ms: millis(mark.timeout.checked_add(Duration::from_nanos(999_999)).unwrap_or(Duration::MAX)),
             state: text(mark.state.word()),
         }
@@ -309,7 +309,8 @@ impl<'a> Access<'a> {
             token: Secret::Plain(access.token.expose()),
             kind: text(access.kind.word()),
             anchored: At::of(&access.validity.anchored()),
-            // Rounded down, so that no token seems to live longer than it does. At least 1, because zero means unknown.
+            // The lifetime is rounded down, so that no token seems to live longer than it does. At least 1, because zero
+            // means unknown.
             lifetime_ms: access.validity.lifetime().map(|lifetime| millis(lifetime).max(1)),
             number: access.number,
             cause: text(access.cause.word()),

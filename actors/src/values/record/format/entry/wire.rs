@@ -129,7 +129,7 @@ impl<'a> Metadata<'a> {
             url: text(&metadata.url),
             document: text(&metadata.document),
             fetched: At::of(&metadata.fetched),
-            // Rounded down, so that no document looks fresher than it is.
+            // The lifetime is rounded down, so that no document looks fresher than it is.
             fresh_for_ms: metadata.fresh_for.map(millis),
             etag: metadata.etag.as_deref().map(text),
         }
