@@ -33,8 +33,8 @@ pub enum LoggedIn {
 }
 
 impl AuthSession {
-    /// Signs a person in. It begins a login or joins the one under way, shows it through `door`, takes the answer from the
-    /// browser or as pasted, and returns once the login is stored.
+    /// Signs a person in. It begins a login or joins the one under way, shows it through `door`, which is the host's way to
+    /// the person, takes the answer from the browser or as pasted, and returns once the login is stored.
     ///
     /// The first answer with the login's `state` counts, whether it comes from the browser or is pasted (RFC 6749 section
     /// 10.12). If the person closes the tab, only the time-out ends the wait. If another process asks the person, this one
@@ -80,7 +80,6 @@ impl AuthSession {
                     match self.answered(attempt, key, &prompt, &entrance, door, request.timeout).await {
                         // The server has forgotten the client, and the source has removed the registration. The person is
                         // asked once more.
-                        // once more.
                         Err(error) if error.reason() == LoginReason::ClientRejected && renews_client => {
                             renews_client = false;
                             self.begin_login(wish.clone(), request.cause(), request.timeout).await?

@@ -306,7 +306,7 @@ impl AuthorizationLogins {
     }
 }
 
-/// The authorization server of a resource.
+/// An authorization server, as discovery has found it.
 struct Found {
     discovered: Discovered,
     /// The scopes that the resource's challenge names. At an identity provider, it is `openid`.

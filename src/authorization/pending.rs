@@ -1,5 +1,5 @@
-//! The data of a request that waits for a person, sealed by the store. Any process that shares the store can complete the
-//! login with it.
+//! The data of a request that waits for a person, which the store encrypts (seals). Any process that shares the store can
+//! complete the login with it.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use tokenkeeper_actors::values::record::{Binding, Client, Issuer};
 use tokenkeeper_actors::values::{DpopKey, LoginOffer, LoginUrl, OfferedPrompt, Scopes, WallTime};
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
-/// The version of the sealed form of a login without a key. A login of a version other than this one and
+/// The version of the stored form of a login without a key. A login of a version other than this one and
 /// [`VERSION_WITH_KEY`] is not completed, and the person signs in again.
 const VERSION: u32 = 1;
 
@@ -100,12 +100,12 @@ impl PendingAuthorization {
         }
     }
 
-    /// The sealed form.
+    /// The form that the store seals.
     pub(super) fn seal(&self) -> Option<SecretSlice<u8>> {
         serde_json::to_vec(self).ok().map(SecretSlice::from)
     }
 
-    /// Reads the sealed form. Returns `None` for one of another version.
+    /// Reads the form that the store had sealed. Returns `None` for a form of another version.
     pub(super) fn open(sealed: &SecretSlice<u8>) -> Option<Self> {
         let pending: Self = serde_json::from_slice(sealed.expose_secret()).ok()?;
         let version = if pending.proof_key.is_some() { VERSION_WITH_KEY } else { VERSION };

@@ -50,8 +50,8 @@ impl FileState {
     }
 }
 
-/// Keeps a usable token in the file, until it is dropped or the runtime of the session ends. While there is no such token, the
-/// file is removed.
+/// Keeps a usable token in the file, until the future is dropped or the runtime of the session ends. While there is no such
+/// token, the file is removed.
 pub(super) async fn keep(session: AuthSession, folder: Arc<Folder>, state: watch::Sender<FileState>) {
     let mut keeper = Keeper { watch: session.watch(), session, folder, written: None, noticed: None };
     loop {
@@ -115,7 +115,8 @@ impl Keeper {
         written.is_some() && written == served && !self.remaining(Duration::ZERO).is_zero()
     }
 
-    /// The time until the remaining lifetime of the token in the file is `lead`. The longest pause if that is not known.
+    /// The time until the remaining lifetime of the token in the file is `lead`. If the lifetime is not known, it is the
+    /// longest pause.
     fn remaining(&self, lead: Duration) -> Duration {
         let now = self.session.engine.now();
         let left = self.written.as_ref().and_then(|lease| lease.validity().remaining(&now));

@@ -73,7 +73,7 @@ impl Errands {
         };
         let errand = self.all().get_mut(identity).and_then(VecDeque::pop_front);
         if let Some(errand) = errand {
-            // A caller that has left takes no answer.
+            // The caller may have dropped the receiver.
             drop(errand.reply.send(exchanged));
         }
     }
@@ -84,7 +84,7 @@ impl Errands {
     }
 }
 
-/// Whether the answer brings an ID-JAG. An answer that does not name the type of its token is believed to.
+/// Whether the answer brings an ID-JAG. The token of an answer that does not name its type is taken for one.
 fn is_assertion(answer: &Response<Body>) -> bool {
     #[derive(Deserialize)]
     struct Issued<'a> {

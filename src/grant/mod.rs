@@ -47,7 +47,7 @@ pub use retry_after::longest as retry_after;
 pub(crate) use retry_after::server_time;
 pub(crate) use time::until as time_until;
 
-/// The time-out of a revocation. A logout waits for a shorter time, and the request goes on meanwhile.
+/// The time-out of a revocation. A logout waits for a shorter time, and the request goes on after that.
 const REVOCATION_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The scope that asks for a refresh token (OpenID Connect Core section 11). A server that wants scopes with each refresh
@@ -56,10 +56,10 @@ const OFFLINE_ACCESS: &str = "offline_access";
 
 /// Renews tokens with a refresh token, over HTTP.
 ///
-/// The [`Grant`] of each request holds the token endpoint (`https`, or `http` on loopback), the client with its secret
-/// and authentication method (`none`, `client_secret_basic`, `client_secret_post`, and `private_key_jwt` with the feature
-/// `assertions`), and the `resource` (RFC 8707),
-/// which is sent if present, unless the provider's dialect leaves it out. One source serves any number of identities.
+/// The [`Grant`] of each request holds the token endpoint (`https`, or `http` on loopback), the client with its secret and
+/// authentication method (`none`, `client_secret_basic`, `client_secret_post`, and `private_key_jwt` with the feature
+/// `assertions`), and the `resource` (RFC 8707), which is sent if it is present, unless the provider's dialect leaves it
+/// out. One source serves any number of identities.
 ///
 /// The runtime builds one over its HTTP client:
 ///
@@ -219,7 +219,7 @@ impl TokenSource for RefreshGrant {
         Spending::SingleUse
     }
 
-    /// Connects through its HTTP client. A request that cannot be built needs no connection.
+    /// Connects over its HTTP client, before the request is made. A request that cannot be built needs no connection.
     async fn connect(
         &self,
         identity: &ServerIdentity,

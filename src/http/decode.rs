@@ -149,7 +149,6 @@ struct Output {
 impl Output {
     /// A damaged body is used only if its reader would detect the damage. A form-encoded body that breaks off looks
     /// complete, and its last token may be cut off.
-    /// complete, and its last token would be cut.
     fn usable(self) -> Option<Body> {
         Some(self.body).filter(|body| self.ended || starts_like_an_object(body.as_bytes()))
     }

@@ -9,7 +9,7 @@ use tokenkeeper_actors::values::ElapsedTime;
 /// The deadline for sending a request. An [`HttpClient`](super::HttpClient) checks it immediately before the first byte
 /// leaves.
 ///
-/// Elapsed time includes suspend. If the machine sleeps between the decision to send and the send, the check fails.
+/// Elapsed time includes suspend. If the computer sleeps between the decision to send and the send, the check fails.
 #[derive(Clone, Default)]
 pub struct Departure(Option<(Arc<dyn Clock>, ElapsedTime)>);
 

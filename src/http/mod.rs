@@ -35,8 +35,8 @@ pub use reqwest::{Egress, ReqwestBuildError, ReqwestClient};
 pub const DEFAULT_ANSWER_MOST: usize = 1024 * 1024;
 
 /// Sends one HTTP request, at most once, and reads the whole answer.
-/// All flights share one client. Object safe.
-/// Shared by all flights. Object safe.
+///
+/// All flights share one client. The trait is object safe.
 #[async_trait]
 pub trait HttpClient: fmt::Debug + Send + Sync + 'static {
     /// Sends `exchange.request` and reads its answer. Any status is an answer.

@@ -5,7 +5,7 @@
 //!
 //! # How requests could be sent twice, and the countermeasures
 //!
-//! Found in the sources of reqwest 0.13.5, hyper-util 0.1.21 and hyper 1.12:
+//! These are found in the sources of reqwest 0.13.5, hyper-util 0.1.21 and hyper 1.12:
 //!
 //! - **reqwest retries protocol NACKs** (HTTP/2 `REFUSED_STREAM`, `GOAWAY`), and hyper-util's client resends a request that a
 //!   reused connection returned. No request is sent through either. `retry::never()` also keeps reqwest from connecting again.
@@ -18,11 +18,11 @@
 //!
 //! # How "not sent" is known
 //!
-//! The kind of the error does not decide it, because it only shows where the error surfaced. The body decides it.
-//! hyper's HTTP/1 dispatcher writes the head into a buffer, polls the body for its bytes, and flushes both after that.
+//! The kind of the error does not show whether bytes have left. It only shows where the error surfaced. The body decides
+//! it. hyper's HTTP/1 dispatcher writes the head into a buffer, polls the body for its bytes, and flushes both after that.
 //! If the body returns an error instead, the connection ends with nothing flushed. As long as the bytes have not been
-//! taken, nothing has left. After a failed attempt the [`Gate`] is shut, so that no leftover task can take them later.
-//! The deadline is checked in the same place, which is the last step before the first byte can leave.
+//! taken, nothing has left. After a failed attempt the [`Gate`] is shut, so that no leftover task can take them later. The
+//! deadline is checked in the same place, which is the last step before the first byte can leave.
 //!
 //! # How a connection is opened before its request
 //!
@@ -38,12 +38,12 @@
 //!
 //! # How an answer could be lost although it arrived, and the countermeasures
 //!
-//! - **A time-out that fires late** comes before the bytes that wait in the socket. [`Timeout`] looks at the socket first.
+//! - **A time-out that fires late** comes before the bytes that wait in the socket. [`Timeout`] reads the socket first.
 //! - **A body that breaks off** after its JSON object, or after the tokens in it, is an error in hyper.
-//!   [`Conversation::exchange`] looks at the bytes first.
-//! - **A header line that is not HTTP** is an error in hyper, and so is a 101st header. Its switches for responses are
-//!   on: invalid lines are skipped, folded lines and blanks before the colon are accepted, and so are a thousand headers.
-//!   hyper bounds a head at about 400 KiB.
+//!   [`Conversation::exchange`] examines the bytes that came first.
+//! - **A header line that is not HTTP** is an error in hyper, and so is a 101st header. hyper's switches for lenient
+//!   responses are on: invalid lines are skipped, folded lines and blanks before the colon are accepted, and so are a
+//!   thousand headers. hyper bounds a head at about 400 KiB.
 //! - **A compressed body** is returned as it arrived. [`decode`](super::decode()) is called above the port.
 //!
 //! hyper returns no body of some messages, and these answers are lost: a NUL or a bare CR in a header, a status line
@@ -122,12 +122,12 @@ const UNACKNOWLEDGED: Duration = Duration::from_secs(30);
 /// manifest. Cheap to clone.
 #[derive(Clone)]
 pub struct ReqwestClient {
-    /// For `https`, through the host's proxies.
+    /// The client for `https`, through the host's proxies.
     secure: Client,
-    /// For plain `http`, which is meant for loopback. It never uses a proxy, which could read the tokens. `localhost` always
-    /// means the loopback, even if the name resolves to another address.
+    /// The client for plain `http`, which is meant for loopback. It never uses a proxy, which could read the tokens.
+    /// `localhost` always means the loopback, even if the name resolves to another address.
     plain: Client,
-    /// For public addresses only, over the host's [`Egress`].
+    /// The client for public addresses only, over the host's [`Egress`].
     guarded: Client,
     /// The headers of every request that has none of the same name.
     headers: HeaderMap,

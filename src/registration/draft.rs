@@ -120,8 +120,8 @@ impl Draft {
     }
 }
 
-/// The method to register with, which is the first of ours that the server lists. A server without a list knows
-/// `client_secret_basic` (RFC 8414 section 2).
+/// The method to register with, which is the first of [`OUR_METHODS`] that the server lists. A server without a list
+/// supports `client_secret_basic` (RFC 8414 section 2).
 pub(super) fn method(listed: Option<&[String]>) -> Option<ClientAuth> {
     let Some(listed) = listed else { return Some(ClientAuth::Basic) };
     OUR_METHODS.into_iter().find(|method| listed.iter().any(|word| word == method_name(*method)))

@@ -13,7 +13,7 @@ use crate::values::{ElapsedTime, Generation};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Incarnation(u64);
 
-/// The value of a cell. Immutable, and replaced as a whole.
+/// The value of a cell. It is immutable, and is replaced as a whole.
 #[derive(Debug, Default)]
 pub(crate) struct Snapshot {
     /// The incarnation that wrote it.
@@ -25,7 +25,7 @@ pub(crate) struct Snapshot {
     /// The newest generation known, if it is not the one of the published lease. It is boxed for the same reason as
     /// `extra`.
     known: Option<Box<Generation>>,
-    /// The residue, if it holds more than the newest generation known. Boxed, because it usually does not, and a
+    /// The residue, if it holds more than the newest generation known. It is boxed, because it is usually `None` and a
     /// sleeping session should use little memory.
     extra: Option<Box<Residue>>,
 }
@@ -76,7 +76,7 @@ impl Snapshot {
     }
 }
 
-/// The newest generation known, unless the snapshot holds another one.
+/// The newest generation known if the snapshot holds no other. It is that of the published lease.
 fn implied(hit: Option<&Hit>) -> Generation {
     hit.map(|hit| hit.lease.generation()).unwrap_or_default()
 }

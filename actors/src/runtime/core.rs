@@ -57,7 +57,7 @@ pub(crate) enum SupervisorMessage {
     WatchStarted,
     /// The store's watch was lost, or could not be started. It is started again after a pause.
     WatchLost,
-    /// The machine was suspended and runs again.
+    /// The computer was suspended and runs again.
     Resumed,
 }
 

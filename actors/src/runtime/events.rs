@@ -24,8 +24,9 @@ pub(crate) fn flight_reported(core: &Arc<Core>, slot: &Arc<Slot>, flight: Flight
     }
 }
 
-/// Whether the flight only read that a login is required, without sending a request. The flight whose request was
-/// refused has written the line of the journal. Otherwise every process that reads the record would add the same line.
+/// Whether the flight only read that a login is required, without sending a request. Such a flight writes no line into the
+/// journal, because every process that reads the record would add the same line. The flight whose request was refused has
+/// written it.
 fn login_was_required_already(report: &Report) -> bool {
     matches!(report, Report::Landed(Landing { outcome: Outcome::LoginRequired(_), requests: 0, .. }))
 }

@@ -203,7 +203,8 @@ impl FlightTask {
         }
     }
 
-    /// Connects ahead, unless the issuer was throttled after the permit was granted. An earlier connection is dropped.
+    /// Connects ahead of the request, unless the issuer was throttled after the permit was granted. An earlier connection
+    /// is dropped.
     fn connect(&mut self, op: Op, grant: Grant) {
         let (sources, identity) = (Arc::clone(&self.slot.plan.sources), self.slot.identity.clone());
         let throttled = self.throttle();

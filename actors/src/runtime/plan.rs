@@ -24,7 +24,6 @@ pub struct Settings {
     pub profiles: Profiles,
     /// The policy, which states when to refresh, how long to back off, how many callers may wait, and how an identity
     /// without a record is renewed.
-    /// renewed.
     pub policy: Policy,
     /// The timeouts of store operations.
     pub timeouts: StoreTimeouts,

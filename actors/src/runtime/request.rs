@@ -89,8 +89,8 @@ impl<S: Destination> Request<S> {
         }
     }
 
-    /// Whether the request can be dropped, because its caller is gone. Refusals, logins and logouts take effect without
-    /// their callers.
+    /// Whether the request can be dropped, because its caller is gone and it has no effect of its own. A request other than
+    /// one for a token takes effect without its caller. An install that the machine already has does not need to be kept.
     pub(crate) fn is_abandoned(&self) -> bool {
         match &self.kind {
             Some(RequestKind::Token(_, reply)) => reply.is_closed(),

@@ -44,7 +44,7 @@ pub struct AuthSession {
     core: Arc<Core>,
 }
 
-/// The options of a request for a token. Defaults in parentheses.
+/// The options of a request for a token. The defaults are in parentheses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TokenOptions {
     /// The time that the caller is willing to wait (30 s). After that, the caller gets
@@ -70,7 +70,7 @@ impl Default for TokenOptions {
 /// A login whose tokens are served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ServedLogin {
-    /// Its epoch.
+    /// The epoch that it began.
     pub epoch: Epoch,
     /// The time at which it was completed, by the wall clock. `None` if it is not known.
     pub signed_in: Option<WallTime>,
@@ -313,8 +313,8 @@ impl AuthSession {
         SessionState::from(&**self.slot.cell.read())
     }
 
-    /// The login that is served, as of the session's last event. `None` while a login is required and there is no valid lease, and
-    /// while a logout is under way.
+    /// The login that is served, as of the session's last event. `None` while a login is required and there is no valid lease,
+    /// and while a logout is under way.
     ///
     /// This sends no message. After the answer to a login, a logout or a token request, a caller reads the login of
     /// that answer or a later one.
@@ -374,7 +374,7 @@ impl AuthSession {
     }
 }
 
-/// The future of a waiting caller. Small, because many callers may wait at once.
+/// The future of a waiting caller. It is kept small, because many callers may wait at once.
 struct Answer<'a> {
     receiver: OneshotReceiver<Result<Lease, TokenError>>,
     _guard: WaiterGuard<&'a Slot>,

@@ -15,7 +15,7 @@ use crate::ports::store::PendingLogin;
 use crate::values::{AttemptId, Callback, LoginKey, LoginOffer, LoginReason, SignInError};
 
 /// The time limit of the search for a prompt of another process.
-const SHOWING: Duration = Duration::from_secs(3);
+const OFFER_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// The error of a request that was never answered.
 const UNANSWERED: SignInError = SignInError::new(LoginReason::Aborted);
@@ -103,7 +103,7 @@ impl AuthSession {
         let listed = tokio::select! {
             biased;
             listed = listed => listed.ok()?.ok()?,
-            () = timer::pause(SHOWING) => return None,
+            () = timer::pause(OFFER_TIMEOUT) => return None,
         };
         let own = listed.into_iter().map(|(_, pending)| pending).filter(|pending| pending.identity == *self.identity());
         source.offer(&own.max_by_key(|pending| pending.expires)?).ok()

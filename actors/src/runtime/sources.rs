@@ -11,8 +11,8 @@ use crate::values::{RenewalPlan, ServerIdentity, SourceName, Spending};
 
 /// The token sources of a runtime, each under the name by which records refer to it.
 ///
-/// Plain data around shared sources. Clones share only the sources. One [`TokenSource`] serves all sessions whose records
-/// name it. Each session has one request at a time.
+/// Clones share the sources. One [`TokenSource`] serves all sessions whose records name it. Each session has one request at
+/// a time.
 #[derive(Clone, Debug)]
 pub struct Sources(BTreeMap<SourceName, Arc<dyn TokenSource>>);
 
@@ -43,7 +43,7 @@ impl Sources {
         }
     }
 
-    /// Connects in advance, with the source that the plan of `grant` names.
+    /// Opens a connection for a later request, with the source that the plan of `grant` names.
     pub(crate) async fn connect(
         &self,
         identity: &ServerIdentity,

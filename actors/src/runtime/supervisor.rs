@@ -20,7 +20,8 @@ use crate::law::session::SessionEvent;
 use crate::ports::store::StoreEvent;
 use crate::values::{ExponentialBackoff, Reason, TokenError};
 
-/// The number of consecutive failures after which an actor is restarted at once. After further ones there is a pause.
+/// The number of consecutive failures after which an actor is restarted at once. After further failures there is a pause
+/// before the start.
 const RESTARTS: u32 = 5;
 
 /// The pauses before further starts of an actor that has failed too often in a row.

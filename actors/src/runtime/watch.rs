@@ -1,4 +1,4 @@
-//! The background tasks of the supervisor. One follows the store's watch, one detects that the machine was suspended, and
+//! The background tasks of the supervisor. One follows the store's watch, one detects that the computer was suspended, and
 //! one removes slots that hold nothing.
 
 use std::panic::AssertUnwindSafe;

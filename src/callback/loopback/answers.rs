@@ -31,7 +31,7 @@ struct State {
     /// The outcome of each answer that is in the queue, with the host, or decided. `None` until the host has decided it.
     outcomes: BTreeMap<LoginKey, Arc<watch::Sender<Option<Outcome>>>>,
     /// The keys of the answers that were decided, the oldest first.
-    judged: VecDeque<LoginKey>,
+    decided: VecDeque<LoginKey>,
     is_closed: bool,
 }
 
@@ -122,9 +122,9 @@ impl Answers {
         let mut state = self.state();
         let sender = state.outcomes.get(&key)?.clone();
         sender.send_replace(Some(outcome));
-        state.judged.push_back(key);
-        if state.judged.len() > MAX_REMEMBERED
-            && let Some(oldest) = state.judged.pop_front()
+        state.decided.push_back(key);
+        if state.decided.len() > MAX_REMEMBERED
+            && let Some(oldest) = state.decided.pop_front()
         {
             state.outcomes.remove(&oldest);
         }

@@ -68,12 +68,12 @@ struct Inner {
 }
 
 impl Members {
-    /// Reads `body` as JSON if it starts like it, and as form-encoded otherwise.
+    /// Reads `body` as JSON if it starts as JSON does, and as form-encoded otherwise.
     pub(super) fn of(body: &[u8]) -> Self {
         let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body).trim_ascii_start();
         match body.first() {
             Some(b'{' | b'[' | b'"') => Self::of_json(body),
-            // A page is not form-encoded, although its links may contain parameters.
+            // An HTML page is not form-encoded, although its links may contain parameters.
             Some(b'<') => Self { whole: true, ..Self::default() },
             _ => Self::of_form(body),
         }
@@ -159,7 +159,7 @@ impl Members {
         }
     }
 
-    /// Keeps the tokens and the error codes of an object in this one.
+    /// Takes the tokens and the error codes of `object`, the value of the member `name`, into these members.
     fn absorb(&mut self, name: Name, mut object: Self) {
         if name.holds_errors() || name == Name::Envelope {
             self.words.append(std::mem::take(&mut object.words));

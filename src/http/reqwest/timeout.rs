@@ -68,7 +68,10 @@ impl Timeout {
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "the time-out that the port's caller sets, in an exchange that may end")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the caller of the port sets this time-out, and the exchange may end at any point"
+)]
 pub(super) fn alarm(span: Duration) -> Pin<Box<Sleep>> {
     Box::pin(tokio::time::sleep(span))
 }

@@ -97,7 +97,7 @@ pub(super) struct Record4<'a> {
 }
 
 impl<'a> Record4<'a> {
-    /// From format 4 to the current one.
+    /// Converts format 4 to the current format.
     pub(super) fn migrate(self) -> wire::Record<'a> {
         let Self { epoch, revision, number, dead, logins, content, .. } = self;
         let content = match content {
@@ -109,14 +109,14 @@ impl<'a> Record4<'a> {
 }
 
 impl<'a> Older<'a, Grant2<'a>> {
-    /// From format 2 to the current one.
+    /// Converts format 2 to the current format.
     pub(super) fn migrate(self) -> wire::Record<'a> {
         self.with_grant(|grant, rotated| Grant3::from(grant).migrate(rotated))
     }
 }
 
 impl<'a> Older<'a, Grant3<'a>> {
-    /// From format 3 to the current one.
+    /// Converts format 3 to the current format.
     pub(super) fn migrate(self) -> wire::Record<'a> {
         self.with_grant(Grant3::migrate)
     }
