@@ -23,8 +23,8 @@ use crate::{name, providers, when, who};
 use bundle::Bundle;
 use source::{Program, Taken, Wanted};
 
-/// The maximum size of the input in bytes. No login is larger.
-const MOST: u64 = 1024 * 1024;
+/// The maximum size of standard input, in bytes. No login is larger.
+const MAX_INPUT: u64 = 1024 * 1024;
 
 /// Takes over a login that was made elsewhere: one JSON object on standard input
 ///
@@ -112,13 +112,14 @@ Exit codes:
   5  temporarily unavailable: trying again may help
   6  store trouble: the home cannot be read or written";
 
-/// Stores the login that is on standard input.
+/// Stores the login that is on standard input or in another program's files.
 pub(crate) fn run(arguments: &Arguments, home: &HomeArguments, out: &mut impl Write) -> Result<(), Failure> {
     let (bundle, origin) = bundle(arguments)?;
     let now = SystemClock::new().map_err(io::Error::other)?.now().wall;
     let (identity, issuer, expires_at) = (bundle.identity()?, bundle.issuer()?, bundle.expires_at(now)?);
     let is_renewable = bundle.is_renewable();
-    // A login by discovery has the profile of the issuer's provider as well.
+    // Without `--provider`, a login from another program's files gets the profile of its issuer's provider. A login with
+    // `tokenkeeper login` gets it as well.
     let providers = home.providers()?;
     if let Some(provider) = &arguments.provider {
         providers::require(&providers, provider)?;
@@ -262,8 +263,8 @@ fn input() -> Result<Zeroizing<Vec<u8>>, Failure> {
     }
     // The initial capacity suffices for most logins. A buffer that grows leaves copies of secrets behind.
     let mut bytes = Zeroizing::new(Vec::with_capacity(64 * 1024));
-    io::stdin().lock().take(MOST + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > MOST {
+    io::stdin().lock().take(MAX_INPUT + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > MAX_INPUT {
         return Err(Failure::Usage("standard input is longer than a login can be".to_owned()));
     }
     Ok(bytes)

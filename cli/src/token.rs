@@ -25,7 +25,7 @@ use crate::socket;
 use crate::{providers, when, who};
 
 /// The time-out for reading a stored token after `--timeout` has passed. Reading does not count as waiting for a token.
-const READING: Duration = Duration::from_secs(10);
+const READ_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Prints an access token that is fit for use
 ///
@@ -147,7 +147,7 @@ pub(crate) fn run(arguments: &Arguments, home: &HomeArguments, out: &mut impl Wr
             Err(error) if error.reason() == Reason::DeadlinePassed => {
                 keeper.settle(&session).await?;
                 let is_stored = is_stored(&keeper, &identity, request.min_lifetime, &clock.now()).await;
-                let timeout = if is_stored { READING } else { Duration::ZERO };
+                let timeout = if is_stored { READ_TIMEOUT } else { Duration::ZERO };
                 let lease = session.token_with(TokenOptions { timeout, force: false, ..request }).await;
                 // With `--refresh`, the caller does not want a token that is older than the command.
                 let is_new = |lease: &Lease| is_after(&lease.validity().anchored(), &begun);

@@ -309,7 +309,7 @@ impl AuthorizationLogins {
 /// An authorization server, as discovery has found it.
 struct Found {
     discovered: Discovered,
-    /// The scopes that the resource's challenge names. At an identity provider, it is `openid`.
+    /// The scopes that the resource's challenge names. At an identity provider, the scope is `openid`.
     challenged: Option<Scopes>,
     /// The addresses that requests to the server's URLs may connect to.
     reach: Reach,

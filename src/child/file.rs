@@ -20,8 +20,8 @@ const TOKEN_TIMEOUT: Duration = Duration::from_secs(30);
 /// The minimum pause after a token, so that a server whose tokens expire at once is not asked in a loop.
 const MIN_PAUSE: Duration = Duration::from_millis(250);
 
-/// The shortest and the longest pause after a failure. No sleep is longer than a minute, because a machine may be suspended
-/// (law 14).
+/// The shortest and the longest pause after a failure. No sleep is longer than a minute, because the computer may be
+/// suspended (law 14).
 const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
 
 /// The state of the file.

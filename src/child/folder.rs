@@ -13,7 +13,7 @@ use tokio::net::UnixListener;
 
 use crate::AccessToken;
 
-/// The beginning of the name of each such folder.
+/// The beginning of the names of all private folders.
 const PREFIX: &str = "tokenkeeper-child-";
 
 /// The file that the folder's process keeps locked while it lives.

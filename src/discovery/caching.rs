@@ -1,6 +1,6 @@
-//! For how long an answer may be used again (RFC 9111). Pure: headers and the time in, a lifetime out.
+//! Computes for how long an answer may be used again (RFC 9111), from its headers and the time alone.
 //!
-//! There are few directives to read. A crate for them would add a crate for dates that nothing else here needs.
+//! The few directives are read here, because a crate for them would bring a crate for dates that nothing else needs.
 
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -8,10 +8,10 @@ use http::{HeaderMap, HeaderName, header};
 use tokenkeeper_actors::values::WallTime;
 
 /// The lifetime of an answer that states none.
-const DEFAULT: Duration = Duration::from_secs(60 * 60);
+const DEFAULT_LIFETIME: Duration = Duration::from_secs(60 * 60);
 
 /// The longest lifetime, even if the answer states a longer one.
-const MAX: Duration = Duration::from_secs(24 * 60 * 60);
+const MAX_LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The maximum length of an `ETag` that is kept, in bytes.
 const MAX_TAG: usize = 1024;
@@ -37,8 +37,8 @@ impl Caching {
         let stated = directives.max_age.or_else(|| expires_in(headers, now));
         let fresh_for = match stated {
             _ if directives.no_store || directives.no_cache => Duration::ZERO,
-            Some(lifetime) => lifetime.min(MAX).saturating_sub(age(headers)),
-            None => DEFAULT.saturating_sub(age(headers)),
+            Some(lifetime) => lifetime.min(MAX_LIFETIME).saturating_sub(age(headers)),
+            None => DEFAULT_LIFETIME.saturating_sub(age(headers)),
         };
         let tag = text(headers, header::ETAG).filter(|tag| tag.len() <= MAX_TAG && !directives.no_store);
         Self { fresh_for, tag: tag.map(str::to_owned), may_be_stored: !directives.no_store }
@@ -75,7 +75,7 @@ impl Directives {
 
 fn expires_in(headers: &HeaderMap, now: WallTime) -> Option<Duration> {
     let expires = headers.get(header::EXPIRES)?.to_str().ok();
-    // The expiry is compared with the server's own `Date`, if there is one, so that a wrong clock on this machine does not
+    // The expiry is compared with the server's own `Date`, if there is one, so that a wrong clock on this computer does not
     // matter.
     let now = text(headers, header::DATE).and_then(date).unwrap_or(now);
     // A common value is `0`. It is no date, and means that the answer is stale already (RFC 9111 section 5.3).

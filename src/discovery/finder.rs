@@ -79,7 +79,8 @@ impl Finder {
         // The URL parser repairs some text silently. A URL that a server names must be exact.
         ResourceUri::parse(named).map_err(|_| unsafe_address)?;
         let url = Url::parse(named).map_err(|_| unsafe_address)?;
-        // The challenge may name one of the well-known places. The document there may name the identifier of that place.
+        // If the challenge names one of the well-known places, the document there may also name the identifier that the URL
+        // of that place was built from.
         let mut identifiers = vec![resource.clone()];
         let place = well_known::resource_places(resource).into_iter().find(|place| place.url == url);
         identifiers.extend(place.and_then(|place| ResourceUri::parse(&place.identifier).ok()));

@@ -114,12 +114,12 @@ enum State<T, W> {
         /// no challenge has.
         superseded: Option<Vec<W>>,
     },
-    /// Stale from `until` on.
+    /// A document, which is stale from `until` on.
     Found {
         kept: Kept<T>,
         until: ElapsedTime,
     },
-    /// Forgotten from `until` on.
+    /// A failure, which is forgotten from `until` on.
     Failed {
         error: DiscoveryError,
         until: ElapsedTime,

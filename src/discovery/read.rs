@@ -1,4 +1,4 @@
-//! Checks metadata documents. Pure: bytes and the question in, a document or an error out.
+//! Checks metadata documents. The functions are pure: from the bytes and the question, they compute a document or an error.
 
 use std::slice;
 

@@ -11,7 +11,7 @@ use crate::callback::ListenError;
 use crate::{Account, LoginReason, OfferedPrompt, ServerIdentity, SignInError, Target};
 use tokenkeeper_actors::values::WallTime;
 
-/// The maximum length of a user code that is shown. RFC 8628 section 6.1 recommends eight characters.
+/// The maximum length of a user code that is shown, in characters. RFC 8628 section 6.1 recommends eight characters.
 const MAX_USER_CODE: usize = 64;
 
 /// The host's way to reach the person, for example a terminal, a window or a chat.
@@ -51,7 +51,7 @@ pub struct Prompt {
     pub is_first: bool,
     /// Whether the process that asked the person before has died, and this process continues with the same request.
     pub is_again: bool,
-    /// Whether the browser's answer is awaited on this machine.
+    /// Whether this process listens for the browser's answer.
     pub is_listening: bool,
     /// Whether a pasted address or code is taken.
     pub takes_paste: bool,

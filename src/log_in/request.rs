@@ -19,8 +19,8 @@ const TIMEOUT: Duration = Duration::from_secs(615);
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Way {
-    /// A listener on loopback, or a pasted address. Only the pasted address without the feature `loopback`, with a
-    /// [redirect address](LogIn::redirect_to) of the host, or on a machine without loopback.
+    /// A listener on loopback, or a pasted address. The pasted address is the only way without the feature `loopback`, with
+    /// a [redirect address](LogIn::redirect_to) of the host, or on a machine without loopback.
     #[default]
     Best,
     /// A listener on loopback only.

@@ -11,9 +11,9 @@ use zeroize::Zeroizing;
 use crate::failure::Failure;
 use crate::{when, who};
 
-/// The longest lifetime that an access token may have. A time in milliseconds, read as seconds, is tens of thousands of
-/// years ahead.
-const LONGEST: Duration = Duration::from_secs(10 * 366 * 86_400);
+/// The maximum remaining lifetime of an access token. A longer one shows that the time was given in milliseconds, because
+/// such a number, read as seconds, is tens of thousands of years ahead.
+const MAX_LIFETIME: Duration = Duration::from_secs(10 * 366 * 86_400);
 
 /// A login as the input describes it. Every member is optional here, so that the error can name a missing one. An empty
 /// text counts as missing.
@@ -39,7 +39,7 @@ pub(super) struct Bundle {
     pub(super) is_server_named: bool,
 }
 
-/// A time in either accepted notation.
+/// A time, as a number (seconds since 1970) or as text (RFC 3339, or such a number).
 #[derive(Deserialize)]
 #[serde(untagged)]
 pub(super) enum Time {
@@ -55,7 +55,7 @@ pub(super) enum Resource {
     IsSent(bool),
 }
 
-/// Scopes in either accepted notation.
+/// Scopes, as one text or as a list of texts.
 #[derive(Deserialize)]
 #[serde(untagged)]
 pub(super) enum Scope {
@@ -144,7 +144,8 @@ impl Bundle {
         ))
     }
 
-    /// The time at which the access token expires. `None` if that is unknown or the token is not worth keeping.
+    /// The time at which the access token expires. `None` if that is unknown, or if there is no access token that is still
+    /// valid.
     pub(super) fn expires_at(&self, now: WallTime) -> Result<Option<WallTime>, Failure> {
         Ok(self.access(now)?.and_then(|(_, expires)| expires))
     }
@@ -252,7 +253,9 @@ impl Time {
             Self::Text(_) => "leave it out where the token has no end",
         };
         match self.read("expires_at")?.since(now) {
-            left if left > LONGEST => Err(Failure::Usage(format!("expires_at is more than ten years ahead: {hint}"))),
+            left if left > MAX_LIFETIME => {
+                Err(Failure::Usage(format!("expires_at is more than ten years ahead: {hint}")))
+            }
             left => Ok(left),
         }
     }

@@ -12,6 +12,7 @@ use crate::renewal::Renewal;
 use crate::standing::State;
 use crate::when;
 
+/// The columns that are always shown.
 const HEAD: [&str; 6] = ["server", "account", "state", "expires", "refreshed", "issuer"];
 
 /// The first column, if any session has a name.

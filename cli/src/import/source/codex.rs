@@ -21,7 +21,7 @@ use crate::who;
 const PROGRAM: &str = "Codex";
 const FILE: &str = ".credentials.json";
 
-/// The server of an entry of the file.
+/// The part of a file's entry that names its server. Of entries for other servers, only this part is read.
 #[derive(Deserialize)]
 struct Heading {
     #[serde(default)]
@@ -83,7 +83,8 @@ pub(super) fn take(wanted: &Wanted<'_>) -> Result<Taken, Failure> {
     }
 }
 
-/// The wanted entries of a file, or the one entry of a keychain. The other entries may have any form.
+/// The entries of `input` that are wanted. `input` is the file, or one entry of the keychain. The entries for other servers
+/// may have any form.
 fn entries(input: &Input, wanted: &Wanted<'_>) -> Result<Vec<FileEntry>, Failure> {
     let members: BTreeMap<String, Box<RawValue>> = input.json(PROGRAM)?;
     if members.contains_key("token_response") {

@@ -1,7 +1,7 @@
 //! The logins of mcp-remote.
 //!
 //! This follows the code of version 0.15.1. A login is two files in `~/.mcp-auth/mcp-remote-v1` (`$MCP_REMOTE_CONFIG_DIR`
-//! stands for `~/.mcp-auth`), `HASH_tokens.json` and `HASH_client_info.json`. `HASH` is the MD5 digest of the server's URL as
+//! replaces `~/.mcp-auth`), `HASH_tokens.json` and `HASH_client_info.json`. `HASH` is the MD5 digest of the server's URL as
 //! it was given on the command line, and of some options. Versions before 0.15 have a folder each, `mcp-remote-0.1.37` for
 //! example, with the same files.
 
