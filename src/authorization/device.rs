@@ -1,4 +1,4 @@
-//! The device authorization grant (RFC 8628), for machines without a browser.
+//! The device authorization grant (RFC 8628), for computers and devices without a browser.
 
 use std::time::Duration;
 

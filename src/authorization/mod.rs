@@ -161,7 +161,7 @@ impl AuthorizationLogins {
     }
 
     async fn retire(&self, key: &IssuerKey, client_id: &str) {
-        noted(self.registrar.retire(key, client_id).await);
+        log_failed_note(self.registrar.retire(key, client_id).await);
     }
 
     /// Chooses a client and prepares the request as this client. If the server has forgotten the client, a new one is
@@ -339,7 +339,7 @@ fn was_rejected(preparation: &Preparation, server: &AuthorizationServer, registe
 }
 
 /// Logs that a note about a client could not be stored. The login continues, because a later login notices the same.
-fn noted(result: Result<(), StoreFault>) {
+fn log_failed_note(result: Result<(), StoreFault>) {
     if let Err(fault) = result {
         tracing::debug!(%fault, "a note about a client could not be stored");
     }
@@ -383,7 +383,7 @@ impl LoginSource for AuthorizationLogins {
         let draw = Draw::from_system().ok_or(LoginReason::Aborted)?;
         let (registered, way, lifetime) = self.arrange(identity, &preparation, &target, redirect, &draw).await?;
         if let Some(key) = registered.key.as_ref().filter(|_| registered.is_reused) {
-            noted(self.registrar.opened(key, &registered.client.id).await);
+            log_failed_note(self.registrar.opened(key, &registered.client.id).await);
         }
         let key = match &way {
             Way::Browser { state, .. } => callback::key_of_state(state),
@@ -431,7 +431,7 @@ impl LoginSource for AuthorizationLogins {
                 Err(LoginReason::Forged | LoginReason::WrongIssuer) => {}
                 Err(LoginReason::ClientRejected) => self.retire(&key, client_id).await,
                 // Any other answer to this request shows that the server knows the client.
-                Ok(_) | Err(_) => noted(self.registrar.answered(&key, client_id).await),
+                Ok(_) | Err(_) => log_failed_note(self.registrar.answered(&key, client_id).await),
             }
         }
         judged

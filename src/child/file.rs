@@ -74,7 +74,8 @@ struct Keeper {
     folder: Arc<Folder>,
     /// The lease whose token is in the file.
     written: Option<Lease>,
-    /// The last token of the session that differed from the one in the file.
+    /// The token that the session served when it last served another one than that in the file. `None` while the two are
+    /// the same, and `Some(None)` if the session served no token.
     noticed: Option<Option<Generation>>,
 }
 

@@ -11,7 +11,8 @@ use serde::{Deserialize, Serialize};
 use tokenkeeper_actors::values::{ClientSecret, WallTime};
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
-/// The lifetime of an assertion. An assertion is made for one request, but the clocks of two machines may differ.
+/// The lifetime of an assertion. An assertion is made for one request, but the clocks of the client and the server may
+/// differ.
 const LIFETIME: Duration = Duration::from_secs(120);
 
 /// The private key of a client that authenticates with `private_key_jwt`. It is a key on the curve P-256 (`ES256`) or of

@@ -4,7 +4,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use tokenkeeper_actors::values::WallTime;
 
-/// The longest text that is read.
+/// The maximum length of a text that is read, in bytes.
 const MAX_TEXT: usize = 400;
 
 /// The smallest number that is a time since 1970 in seconds. A span of so many seconds is 31 years.
@@ -16,7 +16,7 @@ const EPOCH_MILLIS: f64 = 1e11;
 /// The smallest number that is a time since 1970 in microseconds.
 const EPOCH_MICROS: f64 = 1e14;
 
-/// The smallest number that is none of these.
+/// The smallest number that is too large to be any of these times. It is ignored.
 const ABSURD: f64 = 1e17;
 
 /// A time that is written as a span or as a date.

@@ -14,7 +14,8 @@ use crate::{LoginError, SourceName};
 
 /// The way in which a session obtains its tokens without a login of a person at its server.
 ///
-/// Plain data. [`plan`](Self::plan) is the form in which a session and its record carry it. `Debug` shows no credential.
+/// It is plain data. [`plan`](Self::plan) is the form in which a session and its record carry it. `Debug` shows no
+/// credential.
 #[derive(Clone, PartialEq)]
 pub struct MachineGrant {
     pub(super) kind: Kind,

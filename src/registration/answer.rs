@@ -78,8 +78,8 @@ pub struct Refusal {
 
 /// Reads a complete answer of a registration endpoint, or of a client configuration endpoint (RFC 7592 section 3).
 ///
-/// Pure, and linear in the size of the answer. The caller bounds that size. Any 2xx with a usable `client_id` is a
-/// registration. Everything beside the identifier and the secret is read leniently:
+/// The function is pure, and its time is linear in the size of the answer. The caller bounds that size. Any 2xx with a
+/// usable `client_id` is a registration. Everything beside the identifier and the secret is read leniently:
 ///
 /// | received | interpretation |
 /// |---|---|

@@ -14,7 +14,7 @@ use super::error::UserError;
 use super::options::{MAX_KEPT, UserOptions};
 use crate::Reason;
 
-/// A context is renewed earlier than its maximum age by up to this part of it, one tenth.
+/// The share of a context's maximum age by which it may be renewed earlier, as a divisor. The share is one tenth.
 const SPREAD: u32 = 10;
 
 /// The maximum number of times that a fetch is begun again for the same callers, because a login or a logout came first.
@@ -101,7 +101,7 @@ enum State<W> {
         since: ElapsedTime,
         restarts: u32,
     },
-    /// Forgotten from `until` on, and at once if the session has another login.
+    /// The failure is forgotten from `until` on, and at once if the session has another login.
     Failed {
         error: UserError,
         login: Option<ServedLogin>,
@@ -116,7 +116,7 @@ pub(crate) struct Kept {
     context: UserContext,
     /// The time at which its fetch began, from which its age is counted.
     at: ElapsedTime,
-    /// The part of [`SPREAD`] by which it is renewed earlier.
+    /// The random part of the share in [`SPREAD`] by which the context is renewed earlier.
     spread: Jitter,
 }
 

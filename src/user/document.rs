@@ -1,4 +1,4 @@
-//! Makes a user context from a provider's answers. Pure.
+//! Makes a user context from a provider's answers. The functions are pure.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;

@@ -5,7 +5,7 @@ use std::time::Duration;
 /// The longest time for which a user context is kept, with any options.
 pub(crate) const MAX_KEPT: Duration = Duration::from_secs(60 * 60);
 
-/// The options of a request for a user context. Defaults in parentheses.
+/// The options of a request for a user context. The defaults are in parentheses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UserOptions {
     /// The maximum age of a context that was fetched before (5 minutes). Each context is renewed at an age of its own between

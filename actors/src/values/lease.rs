@@ -116,7 +116,7 @@ pub enum TokenKind {
     /// `Authorization: Bearer` (RFC 6750).
     #[default]
     Bearer,
-    /// `Authorization: DPoP` with a proof for each request (RFC 9449). Never presented as a bearer token.
+    /// `Authorization: DPoP` with a proof for each request (RFC 9449). Such a token is never presented as a bearer token.
     Dpop,
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::time::{BootId, ElapsedTime, Moment, WallTime};
 
 /// The longest lifetime accepted. A longer one from an authorization server is shortened to this.
-const LONGEST: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
+const MAX_LIFETIME: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
 
 /// How far another host's wall clock may be ahead of this host's. An anchor further in the future is not trusted.
 const CLOCK_SKEW: Duration = Duration::from_secs(60);
@@ -27,7 +27,7 @@ impl Validity {
     /// "not limited", some by mistake. Taken literally, it would cause a refresh for every call.) A lifetime of more
     /// than ten years counts as ten years.
     pub fn new(anchored: Moment, lifetime: Option<Duration>) -> Self {
-        let lifetime = lifetime.filter(|span| !span.is_zero()).map(|span| span.min(LONGEST));
+        let lifetime = lifetime.filter(|span| !span.is_zero()).map(|span| span.min(MAX_LIFETIME));
         Self { anchored, lifetime }
     }
 
@@ -193,7 +193,7 @@ mod tests {
         let at = moment(0, 0, 1);
         assert_eq!(Validity::new(at, None).remaining(&moment(u64::MAX, u64::MAX, 1)), None);
         assert_eq!(Validity::new(at, Some(Duration::ZERO)).lifetime(), None);
-        assert_eq!(Validity::new(at, Some(Duration::MAX)).lifetime(), Some(LONGEST));
+        assert_eq!(Validity::new(at, Some(Duration::MAX)).lifetime(), Some(MAX_LIFETIME));
         assert!(Validity::new(at, None).outlasts(Duration::MAX, &at));
     }
 

@@ -56,7 +56,7 @@ pub struct Version {
     pub revision: Revision,
 }
 
-/// Identifies the process that minted a token while it could not reach the store. Never zero for such a token.
+/// Identifies the process that minted a token while it could not reach the store. It is never zero for such a token.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Nonce(pub u64);
 

@@ -1,4 +1,5 @@
-//! Plain values of the law, such as tokens, times, identities and records. No I/O, no clock, no randomness.
+//! Plain values of the law, such as tokens, times, identities and records. They do no I/O, and read neither a clock nor a
+//! source of randomness.
 
 mod backoff;
 mod digest;

@@ -17,7 +17,7 @@ use super::identity::Shown;
 use parts::Parts;
 
 /// The longest URI accepted, and the longest canonical form, in bytes.
-const LONGEST: usize = 8 * 1024;
+const MAX_URI: usize = 8 * 1024;
 
 /// The canonical URI of an MCP server (RFC 8707 section 2; MCP specification, authorization, "Canonical Server URI").
 ///
@@ -95,7 +95,7 @@ impl ResourceUri {
         self.0.starts_with("https:")
     }
 
-    /// Whether the resource is on this machine, at `localhost`, at an address in 127.0.0.0/8 or at `::1`. Plain `http` is
+    /// Whether the resource is on this computer, at `localhost`, at an address in 127.0.0.0/8 or at `::1`. Plain `http` is
     /// acceptable only there. Names below `localhost` do not count, because some resolvers ask the network for them.
     pub fn is_loopback(&self) -> bool {
         let (_, authority) = Parts::of(&self.0).origin.split_once("://").unwrap_or_default();
@@ -139,7 +139,7 @@ impl fmt::Debug for ResourceUri {
 pub(super) fn canonical(uri: &str) -> Result<String, ResourceError> {
     // The URL parser is made for text that people type. It strips white space, converts backslashes, supplies missing
     // slashes and drops an empty user name. A URL that determines where credentials are sent must be exact.
-    if uri.len() > LONGEST {
+    if uri.len() > MAX_URI {
         return Err(ResourceError::TooLong);
     }
     if uri.chars().any(|c| c.is_control() || c.is_whitespace()) {
@@ -167,7 +167,7 @@ pub(super) fn canonical(uri: &str) -> Result<String, ResourceError> {
     })?;
     let path = if url.path() == "/" { "" } else { url.path() };
     let text = [&url[..Position::BeforePath], path, &url[Position::AfterPath..]].concat();
-    if text.len() > LONGEST { Err(ResourceError::TooLong) } else { Ok(text) }
+    if text.len() > MAX_URI { Err(ResourceError::TooLong) } else { Ok(text) }
 }
 
 #[cfg(test)]

@@ -41,7 +41,7 @@ impl WallTime {
     }
 }
 
-/// Time since the machine booted, suspend included, in milliseconds. It never steps back within one boot, and has no
+/// Time since the computer booted, suspend included, in milliseconds. It never steps back within one boot, and has no
 /// meaning in another boot. Compare it only if the [`BootId`]s are equal.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ElapsedTime(u64);
@@ -73,7 +73,7 @@ impl ElapsedTime {
     }
 }
 
-/// Identifies one boot of one machine, so that elapsed time is never compared across a reboot or between hosts.
+/// Identifies one boot of one computer, so that elapsed time is never compared across a reboot or between hosts.
 ///
 /// It is packed to the alignment of its neighbours, because every value with a time contains one, and the memory of a
 /// hundred thousand idle sessions depends on its size.
@@ -81,7 +81,7 @@ impl ElapsedTime {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct BootId(pub u128);
 
-/// Both clocks, read together on one machine.
+/// Both clocks, read together on one computer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Moment {
     /// The wall clock's time.

@@ -2,7 +2,7 @@
 
 use super::lifetime::Member;
 
-/// The longest known name, without its separators.
+/// The longest known name, without its separators, in bytes.
 const MAX_NAME: usize = 24;
 
 /// A known name, or the kind of an unknown one.

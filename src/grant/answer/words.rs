@@ -11,10 +11,10 @@ use http::{HeaderMap, header};
 use tokenkeeper_actors::law::profile::Profile;
 use zeroize::Zeroizing;
 
-/// The maximum length of an error code that is reported.
+/// The maximum length of an error code that is reported, in bytes.
 const MAX_WORD: usize = 64;
 
-/// The maximum length of a text that is compared with the known codes. The rest of a longer text is ignored.
+/// The maximum length of a text that is compared with the known codes, in bytes. The rest of a longer text is ignored.
 const MAX_TEXT: usize = 256;
 
 /// The maximum number of candidates of one answer.
