@@ -176,8 +176,8 @@ impl RuntimeBuilder {
         self
     }
 
-    /// The profile by which the answers of servers without a provider are judged. Default: strictly, with the error codes
-    /// that mean the same everywhere ([`default_profile`]).
+    /// The profile by which the answers of servers without a provider are judged. Default: a strict profile with the error
+    /// codes that mean the same everywhere ([`default_profile`]).
     #[must_use]
     pub fn profile(self, profile: Profile) -> Self {
         Self { profile, ..self }

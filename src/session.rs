@@ -149,8 +149,8 @@ impl AuthSession {
     /// # Errors
     ///
     /// [`LoginError::NoToken`] for a login without any token, [`LoginError::MalformedToken`] for one with a token that
-    /// cannot be one, and [`LoginError::Refused`] if the session could not
-    /// store it or its refresh token is used elsewhere. Nothing was changed then, unless the store timed out.
+    /// cannot be one, and [`LoginError::Refused`] if the session could not store it or its refresh token is used elsewhere.
+    /// Nothing was changed then, unless the store timed out.
     ///
     /// # Cancellation
     ///

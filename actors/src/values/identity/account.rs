@@ -14,8 +14,11 @@ use super::{IdentityError, Shown};
 pub struct Account(Arc<str>);
 
 impl Account {
-    const LONGEST: usize = 256;
-    const SHOWN: usize = 64;
+    /// The maximum length of a label, in bytes.
+    const MAX_BYTES: usize = 256;
+
+    /// The maximum number of characters that are shown.
+    const MAX_SHOWN: usize = 64;
 
     /// The account with this label.
     ///
@@ -26,7 +29,7 @@ impl Account {
         let label = label.into();
         match label.len() {
             0 => Err(IdentityError::EmptyAccount),
-            length if length > Self::LONGEST => Err(IdentityError::LongAccount),
+            length if length > Self::MAX_BYTES => Err(IdentityError::LongAccount),
             _ if label.contains(char::is_control) => Err(IdentityError::UnprintableAccount),
             _ => Ok(Self(label.into())),
         }
@@ -38,7 +41,7 @@ impl Account {
     }
 
     pub(super) fn shown(&self) -> Shown {
-        let mut shown = Shown::with_room(Self::SHOWN);
+        let mut shown = Shown::with_room(Self::MAX_SHOWN);
         // The @ may be percent-encoded, if the host has taken the label from a URL.
         let at = [self.0.rfind('@'), self.0.rfind("%40")].into_iter().flatten().max();
         match at.map(|at| self.0.split_at(at)) {

@@ -103,7 +103,8 @@ impl Target {
 }
 
 impl Provider {
-    const LONGEST: usize = 64;
+    /// The maximum length of a name, in bytes.
+    const MAX_BYTES: usize = 64;
 
     /// The provider with this name.
     ///
@@ -112,7 +113,7 @@ impl Provider {
     /// [`IdentityError::BadProvider`] when the name breaks the rules of the type.
     pub fn new(name: &str) -> Result<Self, IdentityError> {
         let alphanumeric = |byte: &u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
-        let good = name.len() <= Self::LONGEST
+        let good = name.len() <= Self::MAX_BYTES
             && name.as_bytes().first().is_some_and(alphanumeric)
             && name.bytes().all(|byte| alphanumeric(&byte) || matches!(byte, b'.' | b'-' | b'_'));
         if good { Ok(Self(name.into())) } else { Err(IdentityError::BadProvider) }

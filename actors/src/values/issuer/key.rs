@@ -16,8 +16,8 @@ pub struct IssuerKey {
     pub kind: EntryKind,
 }
 
-/// The kinds of entries of an issuer. A later version may add kinds. To add one here, add a variant, its content and its
-/// name in keys.
+/// The kinds of entries of an issuer. A later version may add kinds. To add one here, add a variant, its content in
+/// [`EntryContent`](super::EntryContent) and its name in [`IssuerKey::key`].
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum EntryKind {
     /// The client registration of this name.

@@ -103,7 +103,7 @@ pub struct Binding {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Issuer(pub String);
 
-/// The signed-in subject, as the issuer names it. Compared, never interpreted.
+/// The signed-in subject, as the issuer names it. It is compared and never interpreted.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Subject(pub String);
 

@@ -41,11 +41,11 @@ impl RenewalPlan {
 /// Whether a source's request consumes a token.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Spending {
-    /// Consumes a refresh token that the server may rotate. It is claimed, marked and presented once.
+    /// A request consumes a refresh token that the server may rotate. The token is claimed, marked and presented once.
     #[default]
     SingleUse,
-    /// Consumes nothing (client credentials, JWT bearer, a command). It is never marked, and mints without a claim
-    /// while the store is down.
+    /// A request consumes nothing (client credentials, JWT bearer, a command). No mark is written for it, and it mints
+    /// without a claim while the store is down.
     Repeatable,
 }
 
