@@ -1,6 +1,8 @@
-//! Tokens for child processes and sandboxes, over a Unix socket or a file (feature `child`, Unix). [`AuthSession::hand_to`]
-//! prepares a command whose process, and all processes that it starts, may ask for the session's access token. No refresh
-//! token leaves the host. `docs/children.md` describes the protocol and has clients for Python and TypeScript.
+//! Tokens for child processes and sandboxes, over a Unix socket or a file (feature `child`, Unix).
+//!
+//! [`AuthSession::hand_to`] prepares a command whose process, and all processes that it starts, may ask for the session's
+//! access token. No refresh token leaves the host. `docs/children.md` describes the protocol and has clients for Python and
+//! TypeScript.
 //!
 //! ```no_run
 //! # async fn example(session: tokenkeeper::AuthSession) -> std::io::Result<()> {
@@ -116,11 +118,12 @@ impl Drop for ChildGrant {
 
 impl AuthSession {
     /// Lets the process that `command` starts, and all processes below it, have this session's access tokens as long as the
-    /// returned [`ChildGrant`] and the tokio runtime live. It only sets environment variables of `command`, so that it works
-    /// below wrappers such as `npx`. They are [`SOCKET_VARIABLE`] and [`CAPABILITY_VARIABLE`] for a socket and
-    /// [`FILE_VARIABLE`] for a file. Those that do not belong to `how` are removed, so that the child never inherits the
-    /// hand-off of this process itself. Socket and file are in a separate folder with mode 0700, below `XDG_RUNTIME_DIR` or
-    /// below the temporary folder.
+    /// returned [`ChildGrant`] and the tokio runtime live.
+    ///
+    /// It only sets environment variables of `command`, so that it works below wrappers such as `npx`. They are
+    /// [`SOCKET_VARIABLE`] and [`CAPABILITY_VARIABLE`] for a socket and [`FILE_VARIABLE`] for a file. Those that do not belong
+    /// to `how` are removed, so that the child never inherits the hand-off of this process itself. Socket and file are in a
+    /// separate folder with mode 0700, below `XDG_RUNTIME_DIR` or below the temporary folder.
     ///
     /// Each grant has a capability of 256 random bits, which is bound to this session. The socket answers only processes of
     /// this process's effective user, so the child must not change its user. Do not print `command` with `Debug` afterwards,

@@ -38,6 +38,7 @@ impl Reach {
     /// [`Any`](Reach::Any) demands the scheme `https` or `http` and a host, and neither credentials nor a fragment. Its callers
     /// decide whether `http` may carry their request. The other reaches demand `https`, or `http` to the loopback if that is
     /// within the reach. If the host is an address literal, it must be within the reach.
+    ///
     /// # Errors
     ///
     /// The first [`UnsafeUrl`] that was found. It does not repeat the URL.

@@ -55,8 +55,10 @@ pub(crate) use users::Users;
 
 impl AuthSession {
     /// Returns the person who is signed in, with the options of the runtime
-    /// ([`RuntimeBuilder::user_options`](crate::RuntimeBuilder::user_options)). While a context of this login is fresh, this
-    /// needs no message and no allocation. Otherwise the provider is asked, once for all callers.
+    /// ([`RuntimeBuilder::user_options`](crate::RuntimeBuilder::user_options)).
+    ///
+    /// While a context of this login is fresh, this needs no message and no allocation. Otherwise the provider is asked, once
+    /// for all callers.
     ///
     /// # Errors
     ///

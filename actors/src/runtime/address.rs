@@ -19,7 +19,7 @@ use crate::law::session::{
 };
 use crate::values::{Callback, Lease, LogoutError, Reason, ServerIdentity, SignInError, TokenError};
 
-/// A message to [`AuthRuntime::address`](super::AuthRuntime::address). Not serializable, so that no token leaves the
+/// A message to [`AuthRuntime::address`](super::AuthRuntime::address). It is not serializable, so that no token leaves the
 /// process this way.
 ///
 /// Each message is answered exactly once, and a reply port is never dropped without an answer. After a shutdown the

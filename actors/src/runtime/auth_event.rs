@@ -9,7 +9,7 @@ use crate::values::{FlightId, Generation, Moment, Reason, ServerIdentity, WallTi
 /// The number of events kept for a stream that does not read them.
 pub(crate) const CAPACITY: usize = 1_024;
 
-/// An event of a session. Contains no secrets.
+/// An event of a session. It contains no secrets.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AuthEvent {
     /// The session's identity.

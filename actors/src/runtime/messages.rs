@@ -7,7 +7,7 @@ use ractor::ActorRef;
 
 use crate::law::session::SessionEvent;
 
-/// A message to a session's actor. Not serializable, so that no token leaves the process this way.
+/// A message to a session's actor. It is not serializable, so that no token leaves the process this way.
 #[derive(Debug)]
 pub(crate) enum TokenMessage {
     /// The slot's inbox holds requests. One message announces all of them.

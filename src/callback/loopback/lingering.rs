@@ -10,7 +10,7 @@ use tokio::sync::{oneshot, watch};
 /// The maximum wait for a dropped listener to close its sockets.
 const MAX_WAIT: Duration = Duration::from_secs(1);
 
-/// Held by a listener. When it is dropped, the serving task ends.
+/// A listener holds this value. When the value is dropped, the serving task ends.
 pub(super) type Open = oneshot::Sender<Infallible>;
 
 static LISTENING: Mutex<BTreeMap<u16, Entry>> = Mutex::new(BTreeMap::new());
@@ -18,7 +18,7 @@ static LISTENING: Mutex<BTreeMap<u16, Entry>> = Mutex::new(BTreeMap::new());
 #[derive(Debug)]
 struct Entry {
     open: Weak<Open>,
-    /// It is dropped to ask the listener for its port.
+    /// This sender is dropped to ask the listener for its port.
     asks: oneshot::Sender<Infallible>,
     /// The sender of this receiver is dropped once the sockets are closed.
     closed: watch::Receiver<()>,

@@ -24,7 +24,7 @@ pub(super) enum Passage {
     Left,
     /// The connection asked for the bytes after the deadline.
     TooLate,
-    /// They have not left, and never will.
+    /// The bytes have not left, and never will.
     Shut,
 }
 

@@ -103,8 +103,8 @@ fn a_superseded_writer_never_overwrites_and_its_successor_gets_its_last_value() 
     loom::model(|| {
         let cell = cell();
         let (first, _) = cell.begin();
-        // It writes 1 and then 2. No write succeeds after a refused one, so the count of successes is the number that
-        // it wrote last.
+        // This thread writes 1 and then 2. No write succeeds after a refused one, so the count of successes is the number
+        // that it wrote last.
         let older_writer = thread::spawn({
             let cell = cell.clone();
             move || [1, 2].into_iter().filter(|number| cell.publish(first, published(*number))).count() as u64

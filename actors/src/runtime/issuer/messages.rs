@@ -22,6 +22,6 @@ impl ractor::Message for LimiterMessage {}
 /// The answer to a request for a permit.
 pub(super) enum PermitAnswer {
     Granted,
-    /// Not granted. Ask again after this time.
+    /// The permit was not granted. The caller may ask again after this time.
     Held(Duration),
 }
