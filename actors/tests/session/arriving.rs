@@ -186,6 +186,21 @@ fn what_was_refused_before_an_unstored_login_stays_refused_after_it() {
 }
 
 #[test]
+fn a_refusal_before_an_unstored_login_holds_after_it() {
+    let mut story = Story::signed_in(HOUR, Policy::default());
+    story.refuses(1, generation(1, 1));
+    story.wants_login(2, begins(LoginCause::Again));
+    let attempt = story.begun();
+    let lease = story.unstored();
+    story.attempt_ends(attempt, Ok(()), Some(lease.clone()));
+    assert_eq!(story.hit(), Some(lease.generation()));
+    story.refuses(3, lease.generation());
+    story.does(SessionEvent::AttemptOver(attempt));
+    story.reads();
+    assert_eq!((story.published().residue.floor, story.hit()), (Some(generation(1, 1)), None));
+}
+
+#[test]
 fn the_end_of_another_attempt_leaves_an_unstored_login_served() {
     let mut story = Story::signed_in(HOUR, Policy::default());
     story.wants_login(2, begins(LoginCause::Again));

@@ -4,6 +4,7 @@
 
 mod acts;
 mod arriving;
+mod attempts;
 mod background;
 mod backoff;
 mod clocks;

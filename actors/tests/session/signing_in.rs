@@ -14,39 +14,43 @@ use super::support::{HOUR, Story, Told, epoch, s};
 const KEY: LoginKey = LoginKey([1; 32]);
 
 impl Story {
-    fn wants(&mut self, reply: u64, kind: LoginRequestKind) -> Told {
+    pub(super) fn wants(&mut self, reply: u64, kind: LoginRequestKind) -> Told {
         let request = LoginRequest { kind, deadline: self.at.elapsed.after(s(60)) };
         self.does(SessionEvent::Login(ReplyId(reply), Box::new(request)))
     }
 
-    fn asks_to_sign_in(&mut self, reply: u64, cause: LoginCause) -> Told {
+    pub(super) fn asks_to_sign_in(&mut self, reply: u64, cause: LoginCause) -> Told {
         let method = LoginMethod::Redirect("http://127.0.0.1:8000/callback".to_owned());
         let wish = LoginWish { scopes: Scopes::default(), method, same_subject: true, extends: false };
         self.wants(reply, LoginRequestKind::Begin(wish, cause))
     }
 
-    fn attempt(&self) -> AttemptId {
+    pub(super) fn attempt(&self) -> AttemptId {
         self.published().residue.attempts.first().expect("an attempt runs").id
     }
 
-    fn attempt_reports(&mut self, report: LoginReport) -> Told {
+    pub(super) fn attempt_reports(&mut self, report: LoginReport) -> Told {
         let attempt = self.attempt();
         self.does(SessionEvent::Attempt(attempt, Box::new(report)))
     }
 
-    fn offers(&mut self) -> Told {
+    pub(super) fn offers(&mut self) -> Told {
         let prompt = OfferedPrompt::Browser { url: LoginUrl::new("https://as.example.com/authorize") };
         let offer = LoginOffer { prompt, expires: self.at.wall.after(s(600)) };
         self.attempt_reports(LoginReport::Offered(KEY, Box::new(offer)))
     }
 
-    fn concludes(&mut self, result: Result<(), LoginReason>) -> Told {
-        let view = self.store.view();
-        self.attempt_reports(LoginReport::Concluded(Box::new(LoginConclusion { result, view, unstored: None })))
+    pub(super) fn concludes(&mut self, result: Result<(), LoginReason>) -> Told {
+        self.concludes_of(self.attempt(), result)
+    }
+
+    pub(super) fn concludes_of(&mut self, attempt: AttemptId, result: Result<(), LoginReason>) -> Told {
+        let conclusion = LoginConclusion { result, view: self.store.view(), unstored: None };
+        self.does(SessionEvent::Attempt(attempt, Box::new(LoginReport::Concluded(Box::new(conclusion)))))
     }
 
     /// The login has been redeemed, and the store does not take it.
-    fn holds_unstored(&mut self) -> Told {
+    pub(super) fn holds_unstored(&mut self) -> Told {
         let unstored = Lease::new(LeaseParts {
             token: AccessToken::new("at-unstored"),
             kind: TokenKind::Bearer,
@@ -62,28 +66,37 @@ impl Story {
     }
 
     /// The store reports a change, which the attempts hear of, too, and the record is read.
-    fn hears_quietly(&mut self) {
+    pub(super) fn hears_quietly(&mut self) {
         self.does(SessionEvent::StoreChanged);
         self.reads();
     }
 
     /// Another process has noted that it redeems an answer.
-    fn sibling_redeems(&mut self) {
-        let prompt = Prompt {
+    pub(super) fn sibling_redeems(&mut self) {
+        let epoch = self.store.record.as_ref().map(|record| record.epoch).unwrap_or_default();
+        self.store.change(&Change::AnswerPrompt { epoch, prompt: Box::new(self.siblings_prompt()) });
+    }
+
+    /// Another process has noted that it asks a person.
+    pub(super) fn sibling_asks(&mut self) {
+        let expected = self.store.record.as_ref().map(|record| record.version()).unwrap_or_default();
+        self.store.change(&Change::Prompt { expected, prompt: Box::new(self.siblings_prompt()) });
+    }
+
+    fn siblings_prompt(&self) -> Prompt {
+        Prompt {
             attempt: AttemptId(0xfeed),
             key: KEY,
             state: PromptState::Answered,
             at: self.at,
             revision: Revision::default(),
             expires: self.at.wall.after(s(600)),
-        };
-        let epoch = self.store.record.as_ref().map(|record| record.epoch).unwrap_or_default();
-        self.store.change(&Change::AnswerPrompt { epoch, prompt: Box::new(prompt) });
+        }
     }
 }
 
 /// A session whose token has expired and that has no way to renew it.
-fn expired() -> Story {
+pub(super) fn expired() -> Story {
     let mut story = Story::signed_in(HOUR, Policy::default());
     story.store.sign_out();
     story.hears();

@@ -104,6 +104,13 @@ mod tests {
     }
 
     #[test]
+    fn an_operations_key_is_the_beginning_of_its_names_digest() {
+        // `printf 'tools/call search' | sha256sum`
+        assert_eq!(OperationKey::of("tools/call search"), OperationKey(0x7998_d3bb_0c3b_4445));
+        assert_ne!(OperationKey::of("tools/call search"), OperationKey::of("tools/call find"));
+    }
+
+    #[test]
     fn only_a_young_lease_minted_for_a_refusal_shows_futility() {
         assert!(Futility::shows_in(&lease(Cause::Refusal, Some(3_600)), &at(29)));
         assert!(!Futility::shows_in(&lease(Cause::Refusal, Some(3_600)), &at(30)));
