@@ -1,7 +1,7 @@
 //! Flights that end before the claim or under it, without a request.
 
-use tokenkeeper_actors::values::record::{Issuer, MarkState, Parked, Record, Refresh};
-use tokenkeeper_actors::values::{ClientSecret, WallTime};
+use tokenkeeper_actors::values::record::{Issuer, MarkState, Parked, Prompt, PromptState, Record, Refresh};
+use tokenkeeper_actors::values::{AttemptId, ClientSecret, LoginKey, Revision, Version, WallTime};
 
 use crate::support::*;
 
@@ -35,6 +35,22 @@ fn both(record: Record, outcome: Outcome) {
 #[test]
 fn where_nobody_ever_signed_in_nothing_is_claimed() {
     ends_unclaimed(None, login_required(Reason::NeverSignedIn));
+}
+
+#[test]
+fn a_record_in_which_a_person_was_only_asked_has_nothing_to_refresh() {
+    let prompt = Prompt {
+        attempt: AttemptId(7),
+        key: LoginKey([7; 32]),
+        state: PromptState::Open,
+        at: START,
+        revision: Revision::default(),
+        expires: START.wall.after(HOUR),
+    };
+    let asked = Change::Prompt { expected: Version::default(), prompt: Box::new(prompt) };
+    let mut record = changed(None, &asked);
+    record.epoch = EPOCH;
+    both(record, login_required(Reason::NeverSignedIn));
 }
 
 #[test]

@@ -50,6 +50,7 @@ fn what_is_no_refusal() {
     let strict = Profile::default();
     assert_eq!(word(&strict, new_pair()), "usable at-2");
     assert_eq!(word(&strict, Evidence::NotSent(NotSent::Unreachable)), "unspent unreachable");
+    assert_eq!(word(&strict, Evidence::NotSent(NotSent::Untrusted)), "unspent untrusted");
     assert_eq!(word(&strict, Evidence::NotSent(NotSent::Unbuildable)), "unspent request_refused");
     assert_eq!(word(&strict, Evidence::NotSent(NotSent::Forbidden)), "unspent request_refused");
     assert_eq!(word(&strict, Evidence::NotSent(NotSent::TooLate)), "again");
@@ -221,4 +222,35 @@ fn a_plan_names_its_profile() {
     assert_eq!(unknown, Profile { reuse: never, request_timeout, dead_words, ..Profile::default() });
     let renamed = profiles.with_fallback(Profile::default()).with(name("lax"), Profile::default());
     assert_eq!(renamed, Profiles::from(Profile::default()).with(name("lax"), Profile::default()));
+}
+
+#[test]
+fn a_refused_proof_may_have_spent_the_token_unless_the_issuer_never_rotates() {
+    let strict = Profile::default();
+    let fixed = Profile { rotates: false, ..Profile::default() };
+    for status in [400, 401, 499] {
+        assert_eq!(word(&strict, refused(status, "invalid_dpop_proof")), "doubt proof_refused");
+        assert_eq!(word(&fixed, refused(status, "invalid_dpop_proof")), "unspent proof_refused");
+    }
+    for status in [200, 399, 500] {
+        assert_eq!(word(&strict, refused(status, "invalid_dpop_proof")), "doubt");
+        assert_eq!(word(&fixed, refused(status, "invalid_dpop_proof")), "unspent server_trouble");
+    }
+}
+
+#[test]
+fn a_profile_knows_its_own_words_and_those_of_the_standards() {
+    let words = |word: &str| vec![word.to_owned()];
+    let profile = Profile {
+        dead_words: words("gone"),
+        client_words: words("who"),
+        unspent_words: words("busy"),
+        ..Profile::default()
+    };
+    for word in ["gone", "who", "busy", "use_dpop_nonce", "invalid_dpop_proof", "invalid_request", "invalid_scope"] {
+        assert!(profile.knows(word), "{word}");
+    }
+    for word in ["", "invalid_grant", "invalid_client", "a secret that was sent", "GONE"] {
+        assert!(!profile.knows(word), "{word}");
+    }
 }
