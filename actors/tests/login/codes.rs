@@ -277,3 +277,23 @@ fn an_answer_that_comes_before_the_first_read_waits_for_the_one_that_is_redeemed
         assert_eq!(world.result('S'), Err(end));
     }
 }
+
+#[test]
+fn the_right_to_spend_is_given_back_while_the_answer_to_another_request_is_redeemed() {
+    let mut world = World::signed_in();
+    world.begins('A', asks());
+    world.passes(secs(601));
+    world.begins('B', asks());
+    // The store grants the right to spend only to the second answer.
+    world.rule('R', "claim spend", Rule::Fail(StoreFault::Busy));
+    world.rule('R', "redeem", Rule::AnswerLate);
+    world.begins('R', completes(1, "old"));
+    world.begins('S', completes(2, "new"));
+    assert!(world.waits('S'));
+    assert_eq!((world.did('S', "claim spend"), world.did('S', "redeem")), (1, 0));
+    assert_eq!(world.claims.keys().collect::<Vec<_>>(), [&ClaimScope::Login]);
+    world.delivers('R');
+    assert_eq!((world.result('R'), world.result('S')), (Ok(()), Err(LoginReason::Superseded)));
+    assert_eq!(world.counts(), "2 shown, 1 codes, 0 pending, 0 claims");
+    world.is_at_rest();
+}

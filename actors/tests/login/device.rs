@@ -125,3 +125,15 @@ fn a_login_of_another_process_ends_the_request_after_the_poll_in_flight() {
     assert_eq!((world.result('A'), world.stored()), (Err(LoginReason::Superseded), Some("rt-host")));
     assert_eq!(world.counts(), "1 shown, 0 codes, 0 pending, 0 claims");
 }
+
+#[test]
+fn a_poll_whose_answer_arrives_twice_is_slowed_down_once() {
+    let mut world = World::new();
+    world.rule('A', "poll", Rule::AnswerTwice);
+    world.server.polls.push_back(Polled::SlowDown);
+    world.begins('A', asks_by_device());
+    world.passes(secs(14));
+    assert_eq!(world.server.polled, 1);
+    world.passes(secs(1));
+    assert_eq!(world.server.polled, 2);
+}

@@ -137,3 +137,16 @@ fn a_refusal_of_the_preparation_is_no_prompt() {
     assert_eq!((world.result('A'), world.prompt()), (Err(LoginReason::Unreachable), None));
     assert_eq!(world.counts(), "0 shown, 0 codes, 0 pending, 0 claims");
 }
+
+#[test]
+fn a_no_that_comes_with_the_redemption_is_shared() {
+    let mut world = World::new();
+    world.begins('A', asks());
+    world.begins('B', asks());
+    world.server.answers.push_back(Redeemed::Refused(LoginReason::Denied));
+    world.answers('A', 1, "code");
+    assert_eq!((world.result('A'), world.result('B')), (Err(LoginReason::Denied), Err(LoginReason::Denied)));
+    assert_eq!(world.prompt(), Some(PromptState::Ended(PromptEnd::Denied)));
+    assert_eq!(world.counts(), "1 shown, 1 codes, 0 pending, 0 claims");
+    world.is_at_rest();
+}

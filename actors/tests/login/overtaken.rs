@@ -1,5 +1,8 @@
 //! A login replaces what it was begun on (law 20), and what was obtained is kept (law 21).
 
+use tokenkeeper_actors::law::ledger::Login;
+use tokenkeeper_actors::ports::login::IssuedLogin;
+
 use crate::support::*;
 
 #[test]
@@ -319,5 +322,72 @@ fn the_session_sees_that_an_answer_is_being_redeemed() {
     for who in ['A', 'B'] {
         let Some(LoginReport::Seen(view)) = world.process(who).reports.last() else { panic!("{who} has seen nothing") };
         assert_eq!(view.prompt.as_ref().map(|prompt| prompt.state), Some(PromptState::Answered), "{who}");
+    }
+}
+
+/// The tokens of a server that issues no refresh token.
+fn without_refresh(tag: &str) -> Redeemed {
+    Redeemed::Issued(Box::new(IssuedLogin { refresh: None, ..tokens(tag, "alice", START) }))
+}
+
+#[test]
+fn a_login_that_the_store_has_written_twice_is_installed() {
+    for has_refresh in [true, false] {
+        let mut world = World::signed_in();
+        world.begins('A', asks());
+        world.rule('A', "install", Rule::Hold);
+        if !has_refresh {
+            world.server.answers.push_back(without_refresh("code"));
+        }
+        world.answers('A', 1, "code");
+        world.repeats('A');
+        let stored = has_refresh.then_some("rt-code");
+        assert_eq!((world.result('A'), world.stored(), world.epoch()), (Ok(()), stored, Epoch::new(2)));
+        assert_eq!((world.did('A', "install"), world.revoked.len()), (2, 0));
+        world.is_at_rest();
+    }
+}
+
+#[test]
+fn a_login_without_a_refresh_token_is_not_taken_for_another_one_that_came_first() {
+    let mut world = World::signed_in();
+    world.begins('A', asks());
+    world.deaf.insert('A');
+    world.rule('A', "install", Rule::Hold);
+    world.server.answers.push_back(without_refresh("code"));
+    world.answers('A', 1, "code");
+    world.writes(Change::Install(Box::new(Login { refresh: None, ..import("host", START) })));
+    world.releases('A');
+    assert_eq!((world.result('A'), world.epoch()), (Err(LoginReason::Superseded), Epoch::new(2)));
+    world.is_at_rest();
+}
+
+#[test]
+fn a_login_with_the_refresh_token_that_the_server_has_refused_is_refused() {
+    let mut world = World::signed_in();
+    world.writes(Change::End { epoch: Epoch::new(1), sent: rt("rt-0").digest() });
+    world.begins('A', asks());
+    world.begins('B', asks());
+    world.server.answers.push_back(Redeemed::Issued(Box::new(tokens("0", "alice", START))));
+    world.answers('A', 1, "code");
+    assert_eq!((world.result('A'), world.result('B')), (Err(LoginReason::Refused), Err(LoginReason::Refused)));
+    assert_eq!(world.prompt(), Some(PromptState::Ended(PromptEnd::Failed)));
+    assert_eq!((world.stored(), world.epoch(), world.revoked.len()), (None, Epoch::new(1), 0));
+    world.is_at_rest();
+}
+
+#[test]
+fn a_login_of_another_person_is_not_served_while_it_cannot_be_stored() {
+    for at in ["reserve", "install"] {
+        let mut world = World::signed_in();
+        world.begins('A', steps_up());
+        world.rule('A', at, Rule::Fail(StoreFault::Busy));
+        world.server.answers.push_back(Redeemed::Issued(Box::new(tokens("bob", "bob", START))));
+        world.answers('A', 1, "code");
+        let conclusion = world.conclusion('A');
+        assert_eq!(conclusion.result, Err(LoginReason::SubjectChanged), "{at}");
+        assert!(conclusion.unstored.is_none(), "{at}");
+        assert_eq!((world.stored(), world.revoked.as_slice()), (Some("rt-0"), &["rt-bob".to_owned()][..]), "{at}");
+        world.is_at_rest();
     }
 }

@@ -1,5 +1,7 @@
 //! A request that is about to be shown.
 
+use tokenkeeper_actors::values::RenewalPlan;
+
 use crate::support::*;
 
 #[test]
@@ -83,4 +85,34 @@ fn a_write_between_the_read_and_the_prompt_is_looked_at() {
     world.releases('A');
     assert_eq!((world.result('A'), world.stored()), (Err(LoginReason::Superseded), Some("rt-1")));
     assert_eq!(world.counts(), "0 shown, 0 codes, 0 pending, 0 claims");
+}
+
+#[test]
+fn a_prompt_that_the_store_has_written_twice_is_shown_once() {
+    let mut world = World::new();
+    world.rule('A', "prompt", Rule::Hold);
+    world.begins('A', asks());
+    world.repeats('A');
+    assert_eq!((world.shown.as_slice(), world.server.prepared.len()), (&[('A', key(1))][..], 1));
+    assert_eq!(world.counts(), "1 shown, 0 codes, 1 pending, 1 claims");
+    world.answers('A', 1, "code");
+    assert_eq!((world.result('A'), world.stored()), (Ok(()), Some("rt-code")));
+    world.is_at_rest();
+}
+
+#[test]
+fn a_record_that_is_written_before_every_prompt_is_read_again_eight_times() {
+    let mut world = World::signed_in();
+    world.rule('A', "prompt", Rule::Hold);
+    world.begins('A', asks());
+    for prepared in 1..=9 {
+        assert!(world.waits('A'));
+        assert_eq!(world.server.prepared.len(), prepared);
+        world.writes(Change::Configure { epoch: Epoch::new(1), renewal: RenewalPlan::default() });
+        world.rule('A', "prompt", Rule::Hold);
+        world.releases('A');
+    }
+    assert_eq!((world.result('A'), world.did('A', "load")), (Err(LoginReason::StoreTrouble), 9));
+    assert_eq!(world.counts(), "0 shown, 0 codes, 0 pending, 0 claims");
+    world.is_at_rest();
 }

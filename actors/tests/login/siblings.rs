@@ -6,6 +6,7 @@ use crate::support::*;
 fn a_person_is_asked_once_and_signs_in() {
     let mut world = World::new();
     world.begins('A', asks());
+    assert_eq!(world.process('A').machine.id(), attempt('A'));
     assert_eq!(world.counts(), "1 shown, 0 codes, 1 pending, 1 claims");
     assert_eq!(world.prompt(), Some(PromptState::Open));
     world.passes(secs(120));
@@ -194,4 +195,43 @@ fn a_redeemer_whose_clock_is_far_ahead_is_waited_for_no_longer_than_any_other() 
     assert_eq!(world.shown.len(), 1);
     world.passes(secs(2));
     assert_eq!(world.shown, [('A', key(1)), ('B', key(2))]);
+}
+
+#[test]
+fn a_redeemer_that_was_taken_for_dead_stores_its_login_before_its_end_is_noted() {
+    let mut world = World::new().leased(secs(30));
+    world.begins('A', asks());
+    world.rule('A', "redeem", Rule::AnswerLate);
+    world.answers('A', 1, "code");
+    world.stops('A');
+    world.rule('B', "end", Rule::Hold);
+    world.begins('B', asks());
+    world.passes(secs(72));
+    assert_eq!(world.process('B').held.len(), 1);
+    world.resumes('A');
+    world.delivers('A');
+    assert_eq!((world.result('A'), world.stored()), (Ok(()), Some("rt-code")));
+    world.releases('B');
+    assert_eq!(world.result('B'), Err(LoginReason::Superseded));
+    assert_eq!(world.counts(), "1 shown, 1 codes, 0 pending, 0 claims");
+    world.is_at_rest();
+}
+
+#[test]
+fn a_follower_that_slept_through_its_read_asks_for_the_claim_at_once() {
+    let mut world = World::new();
+    world.begins('A', asks());
+    world.rule('B', "load", Rule::Hold);
+    world.begins('B', asks());
+    world.stops('B');
+    world.dies('A');
+    world.passes(secs(60));
+    assert_eq!(world.did('B', "claim"), 1);
+    world.process('B').held.clear();
+    world.resumes('B');
+    world.tells('B', LoginEvent::Tick);
+    assert_eq!((world.did('B', "claim"), world.shown.as_slice()), (2, &[('A', key(1)), ('B', key(1))][..]));
+    world.answers('B', 1, "code");
+    assert_eq!((world.result('B'), world.stored()), (Ok(()), Some("rt-code")));
+    world.is_at_rest();
 }

@@ -194,6 +194,15 @@ impl World {
         self.run();
     }
 
+    /// Carries out the effects of `who` that were held twice, as a store does that has lost its connection meanwhile.
+    /// Only the second answers arrive.
+    pub(crate) fn repeats(&mut self, who: char) {
+        let held = self.process(who).held.clone();
+        self.releases_unanswered(who);
+        self.process(who).held = held;
+        self.releases(who);
+    }
+
     /// Carries out the effects of `who` that were held, and keeps their answers from it.
     pub(crate) fn releases_unanswered(&mut self, who: char) {
         for effect in std::mem::take(&mut self.process(who).held) {
