@@ -61,10 +61,7 @@ impl FlightCore {
             let outcome = Outcome::LoginRequired(Reason::ClientRejected);
             return self.land(outcome, Some(&record), Some(claim), effects);
         }
-        let readiness = match record.grant() {
-            Some(grant) => self.connection_to(grant, now, effects),
-            None => Readiness::Ready,
-        };
+        let readiness = record.grant().map_or(Readiness::Ready, |grant| self.connection_to(grant, now, effects));
         match readiness {
             Readiness::Ready => {}
             Readiness::Awaited(op, limit) => {

@@ -220,11 +220,10 @@ impl FlightCore {
     }
 
     fn tick(&mut self, phase: Phase, now: Now, effects: &mut Vec<FlightEffect>) -> Phase {
-        let phase = if self.limit.is_some_and(|limit| limit <= now.elapsed()) {
-            self.limit = None;
-            self.time_out(phase, now, effects)
-        } else {
-            self.move_on(phase, now, effects)
+        let is_late = self.limit.is_some_and(|limit| limit <= now.elapsed());
+        let phase = match late_answer(&phase).filter(|_| is_late) {
+            Some(event) => self.time_out(phase, event, now, effects),
+            None => self.move_on(phase, now, effects),
         };
         self.renew(&phase, now, effects);
         phase
@@ -243,21 +242,12 @@ impl FlightCore {
         }
     }
 
-    /// The store, or the source that connects, did not answer in time. The phase goes on as if it had reported a time-out.
-    fn time_out(&mut self, phase: Phase, now: Now, effects: &mut Vec<FlightEffect>) -> Phase {
-        const LATE: StoreFault = StoreFault::TimedOut;
-        let event = match &phase {
-            Phase::Peeking(op) | Phase::Reading { op, .. } | Phase::Verifying { op, .. } => {
-                FlightEvent::Loaded(*op, Err(LATE))
-            }
-            Phase::Claiming { op, .. } => {
-                self.orphan = Some(*op);
-                FlightEvent::Claimed(*op, Err(LATE))
-            }
-            Phase::Connecting { op, .. } => FlightEvent::Connected(*op, Err(UNANSWERED)),
-            Phase::Marking { op, .. } => FlightEvent::Changed(*op, Err(LATE)),
-            _ => return phase,
-        };
+    /// The store, or the source that connects, did not answer in time. The phase goes on as if `event` had reported that.
+    fn time_out(&mut self, phase: Phase, event: FlightEvent, now: Now, effects: &mut Vec<FlightEffect>) -> Phase {
+        self.limit = None;
+        if let Phase::Claiming { op, .. } = phase {
+            self.orphan = Some(op);
+        }
         self.advance(phase, event, now, effects)
     }
 
@@ -366,4 +356,18 @@ impl FlightCore {
         self.limit = Some(now.elapsed().after(self.equipment.timeouts.store_timeout));
         self.next_op()
     }
+}
+
+/// The event for a phase whose operation has no answer in time; `None` for a phase without such an operation.
+fn late_answer(phase: &Phase) -> Option<FlightEvent> {
+    const LATE: StoreFault = StoreFault::TimedOut;
+    Some(match phase {
+        Phase::Peeking(op) | Phase::Reading { op, .. } | Phase::Verifying { op, .. } => {
+            FlightEvent::Loaded(*op, Err(LATE))
+        }
+        Phase::Claiming { op, .. } => FlightEvent::Claimed(*op, Err(LATE)),
+        Phase::Connecting { op, .. } => FlightEvent::Connected(*op, Err(UNANSWERED)),
+        Phase::Marking { op, .. } => FlightEvent::Changed(*op, Err(LATE)),
+        _ => return None,
+    })
 }
