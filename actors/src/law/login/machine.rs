@@ -263,6 +263,11 @@ impl AttemptCore {
         if self.limit.take_if(|limit| *limit <= now.elapsed()).is_some() {
             return self.time_out(phase, now, out);
         }
+        self.move_on(phase, now, out)
+    }
+
+    /// Takes the next step of a phase whose time has come.
+    fn move_on(&mut self, phase: Phase, now: Now, out: &mut Vec<LoginEffect>) -> Phase {
         match phase {
             Phase::Following { .. } if self.follow_until <= now.elapsed() => {
                 self.conclude(Err(LoginReason::TimedOut), out)
@@ -287,9 +292,9 @@ impl AttemptCore {
             // A claim that is granted later is ended.
             Phase::Claiming { .. } => return self.claimed(Err(LATE), now, out),
             Phase::Taking(taking) => return self.take_timed_out(taking.clone(), now, out),
-            Phase::Reading { op }
-            | Phase::Following { reading: Some(op), .. }
-            | Phase::Open(Open { reading: Some(Repeat::Waiting(op)), .. }) => LoginEvent::Loaded(*op, Err(LATE)),
+            Phase::Reading { op } | Phase::Open(Open { reading: Some(Repeat::Waiting(op)), .. }) => {
+                LoginEvent::Loaded(*op, Err(LATE))
+            }
             Phase::EndingStale { op }
             | Phase::Asking { op, .. }
             | Phase::Noting { op, .. }
@@ -297,7 +302,8 @@ impl AttemptCore {
             Phase::Peeking { op, .. } => LoginEvent::Peeked(*op, Err(LATE)),
             Phase::Preparing { op } => LoginEvent::Prepared(*op, Err(LoginReason::ServerTrouble)),
             Phase::Putting { op, .. } => LoginEvent::Put(*op, Err(LATE)),
-            _ => return phase,
+            // A follower that cannot read asks for the claim again, for which the time has come, too.
+            _ => return self.move_on(phase, now, out),
         };
         self.advance(phase, event, now, out)
     }
