@@ -147,6 +147,9 @@ fn stale_answers_of_the_store_install_nothing() {
     let conflict = Changed::Conflict { why: Conflict::Moved, current: None };
     assert_eq!(story.does(SessionEvent::Changed(stray, Ok(conflict))).count("login"), 0);
     assert_eq!(reserved(&mut story), ["write login"]);
+    let (op, changed) = story.writes_unheard();
+    assert_eq!(story.does(SessionEvent::Reserved(op, Ok(Reservation::Reserved))), [], "a write reserves nothing");
+    assert_eq!(story.does(SessionEvent::Changed(op, Ok(changed))), ["publish", "login 1 installed as 2"]);
 }
 
 #[test]

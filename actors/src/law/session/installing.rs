@@ -63,21 +63,23 @@ impl Session {
 
     /// Processes the store's answer to the reservation. If it was granted, the write begins.
     pub(super) fn reserved(&mut self, op: Op, answer: Result<Reservation, StoreFault>, now: Now, out: &mut Output) {
-        let Some(installing) = self.installing.take_if(|installing| installing.waits_for(op)) else { return };
-        let error = match (answer, installing.unwritten) {
-            (Ok(Reservation::Reserved), Some(login)) => {
+        let reserves = |installing: &mut Installing| installing.waits_for(op) && installing.unwritten.is_some();
+        let Some(Installing { reply, unwritten: Some(login), had_record, .. }) = self.installing.take_if(reserves)
+        else {
+            return;
+        };
+        let error = match answer {
+            Ok(Reservation::Reserved) => {
                 let op = self.next_op();
                 let deadline = now.elapsed().after(STORE_TIMEOUT);
                 out.effects.push(SessionEffect::Change(op, Box::new(Change::Install(login))));
-                self.installing = Some(Installing { op, deadline, unwritten: None, ..installing });
+                self.installing = Some(Installing { reply, op, deadline, unwritten: None, had_record });
                 return;
             }
-            (Ok(Reservation::HeldBy(_)), _) => InstallError::HeldElsewhere,
-            // The write has begun, so this is its operation. A correct runtime never answers it with a reservation.
-            (Ok(Reservation::Reserved), None) => InstallError::StoreTrouble(StoreFault::Failed),
-            (Err(fault), _) => InstallError::StoreTrouble(fault),
+            Ok(Reservation::HeldBy(_)) => InstallError::HeldElsewhere,
+            Err(fault) => InstallError::StoreTrouble(fault),
         };
-        out.answer_install(installing.reply, Err(error));
+        out.answer_install(reply, Err(error));
     }
 
     /// Fails an installation that the store has not answered in time. A read shows whether it took effect.

@@ -372,11 +372,8 @@ impl Session {
     /// Answers the requests that wait for something to show.
     fn answer_offered(&mut self, out: &mut Output) {
         for waiter in std::mem::take(&mut self.signing_in.waiters) {
-            let progress = match self.signing_in.attempt(waiter.attempt) {
-                Some(attempt) => attempt.progress(waiter.awaits),
-                None => None,
-            };
-            match progress {
+            let attempt = self.signing_in.attempt(waiter.attempt);
+            match attempt.and_then(|attempt| attempt.progress(waiter.awaits)) {
                 Some(progress) => out.answer_login(waiter.reply, Ok(progress)),
                 None => self.signing_in.waiters.push(waiter),
             }
