@@ -96,6 +96,7 @@ impl Finder {
     async fn issuer(
         &self,
         issuer: &str,
+        places: fn(&Url) -> Vec<Url>,
         reach: Reach,
         order: &Order<AuthorizationServer>,
     ) -> Result<Found<AuthorizationServer>, DiscoveryError> {
@@ -103,7 +104,7 @@ impl Finder {
         let url = read::issuer_url(issuer).ok_or(DiscoveryError::UnsafeAddress { member: MEMBER })?;
         let expected = ExpectedIssuer { issuer: Some(issuer), aliases: self.aliases_of(issuer).collect() };
         let mut failures = Failures::default();
-        for url in well_known::issuer_places(&url) {
+        for url in places(&url) {
             let query = Query { url: &url, reach, redirected: reach, member: MEMBER, kept: None };
             let read = |bytes: &[u8]| read::authorization_server(bytes, &expected, &url, reach);
             match self.document(query, order, read).await {
@@ -204,6 +205,8 @@ pub(crate) struct ServerKey {
 pub(crate) enum ServerPlace {
     /// The well-known places of this issuer.
     Issuer(String),
+    /// Those of OpenID Connect alone, for what the metadata of OAuth does not have.
+    OpenId(String),
     /// The origin of an MCP server of 2025-03-26.
     Origin(String),
     /// This URL, which the host named.
@@ -243,7 +246,11 @@ impl Find<ServerKey> for Finder {
         order: Order<AuthorizationServer>,
     ) -> Result<Found<AuthorizationServer>, DiscoveryError> {
         let found = match &key.place {
-            ServerPlace::Issuer(issuer) => self.issuer(issuer, key.reach, &order).await,
+            ServerPlace::Issuer(issuer) => self.issuer(issuer, well_known::issuer_places, key.reach, &order).await,
+            // No login goes by it.
+            ServerPlace::OpenId(issuer) => {
+                return self.issuer(issuer, well_known::openid_places, key.reach, &order).await;
+            }
             ServerPlace::Origin(origin) => self.origin(origin, key.reach, &order).await,
             ServerPlace::Document(url) => self.configured(url, &order).await,
         };

@@ -247,6 +247,25 @@ impl Discovery {
         self.server(issuer, reach).await
     }
 
+    /// The userinfo endpoint of a session's server. RFC 8414 does not have it, so that it is looked for in the OpenID
+    /// configuration where the metadata lacks it.
+    pub(crate) async fn userinfo_of(
+        &self,
+        resource: Option<&ResourceUri>,
+        issuer: &str,
+        reach: Reach,
+    ) -> Result<Option<String>, DiscoveryError> {
+        let server = self.server_of(resource, issuer, reach).await?;
+        if server.userinfo_endpoint.is_some() {
+            return Ok(server.userinfo_endpoint.clone());
+        }
+        match self.server_at(ServerPlace::OpenId(issuer.to_owned()), reach, Freshness::Cached).await {
+            Ok(openid) => Ok(openid.userinfo_endpoint.clone()),
+            Err(error) if error.is_transient() => Err(error),
+            Err(_) => Ok(None),
+        }
+    }
+
     /// Like [`server`](Self::server), but ignores a remembered failure and requests the document again.
     pub(crate) async fn server_anew(
         &self,
@@ -350,7 +369,7 @@ impl Discovery {
     /// revalidation.
     pub(crate) fn doubted_server(&self, issuer: &str) {
         self.servers.doubt(|key| match &key.place {
-            ServerPlace::Issuer(listed) => {
+            ServerPlace::Issuer(listed) | ServerPlace::OpenId(listed) => {
                 listed == issuer || self.finder.aliases_of(listed).any(|alias| alias == issuer)
             }
             ServerPlace::Origin(origin) => origin == issuer,

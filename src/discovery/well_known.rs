@@ -44,6 +44,11 @@ pub(crate) fn issuer_places(issuer: &Url) -> Vec<Url> {
     places
 }
 
+/// The places for the OpenID configuration of `issuer`.
+pub(crate) fn openid_places(issuer: &Url) -> Vec<Url> {
+    issuer_places(issuer).split_off(1)
+}
+
 /// The endpoints of a server of 2025-03-26 without any metadata. They are at the origin of the MCP server.
 pub(crate) struct DefaultEndpoints {
     pub(crate) authorization: String,

@@ -55,6 +55,12 @@ pub enum UserError {
         /// Its HTTP status.
         status: u16,
     },
+    /// The answer is a signed or encrypted JWT, whose signature is not verified here. No claim in it is used.
+    #[error(
+        "the provider's answer is a JWT (application/jwt), which is not read: register the client without \
+         userinfo_signed_response_alg and userinfo_encrypted_response_alg, or give the provider another mapping"
+    )]
+    Signed,
     /// The answer is longer than 64 KiB.
     #[error("the provider's answer is longer than 64 KiB: give the provider a mapping with requests that ask for less")]
     TooLarge,

@@ -245,6 +245,7 @@ impl Fetch<'_> {
             StatusCode::FORBIDDEN => return Verdict::Forbidden,
             StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS => return trouble(status),
             _ if status.is_server_error() => return trouble(status),
+            StatusCode::OK if is_signed(headers) => return Verdict::Failed(UserError::Signed),
             StatusCode::OK => {}
             _ => return Verdict::Failed(UserError::Unreadable { status: status.as_u16() }),
         }
@@ -269,9 +270,8 @@ impl Fetch<'_> {
         let (url, reach) = match place {
             UserPlace::Userinfo => {
                 let issuer = &self.grant.binding.issuer.0;
-                let server = self.providers.discovery.server_of(identity.resource(), issuer, reach).await;
-                let server = server.map_err(UserError::Discovery)?;
-                (server.userinfo_endpoint.clone().ok_or(UserError::NoEndpoint)?, reach)
+                let endpoint = self.providers.discovery.userinfo_of(identity.resource(), issuer, reach).await;
+                (endpoint.map_err(UserError::Discovery)?.ok_or(UserError::NoEndpoint)?, reach)
             }
             // The host vouches for the URL.
             UserPlace::Url(url) => (url.clone(), Reach::Any),
@@ -282,6 +282,12 @@ impl Fetch<'_> {
         };
         if may_receive_secrets(&url) { Ok((url, reach)) } else { Err(UserError::UnsafeAddress) }
     }
+}
+
+/// Whether the answer is a JWT (OpenID Connect Core section 5.3.2). Signatures are not verified here, and no claim counts without.
+fn is_signed(headers: &HeaderMap) -> bool {
+    let kind = headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+    kind.split(';').next().is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/jwt"))
 }
 
 impl UserError {

@@ -1,6 +1,7 @@
 //! The built-in mappings, at providers that answer as their documentation has it.
 
 use tokenkeeper::http::Reach;
+use tokenkeeper::issuers::providers::Providers;
 use tokenkeeper::user::{UserMapping, UserMappingError};
 use tokenkeeper::{BuildError, ProviderName};
 
@@ -274,4 +275,105 @@ async fn a_token_goes_to_no_unsafe_endpoint_that_a_server_names() {
         web
     };
     assert_eq!(web.sent().last().unwrap().reach, Reach::Public);
+}
+
+/// RFC 8414 does not have the userinfo endpoint, and some servers leave it out of that document.
+#[tokio::test(start_paused = true)]
+async fn the_endpoint_may_be_in_the_openid_configuration_alone() {
+    let web = Arc::new(Web::default());
+    let issuer = "https://sso.example.com/realms/work";
+    let (oauth, openid) = (
+        "https://sso.example.com/.well-known/oauth-authorization-server/realms/work",
+        "https://sso.example.com/realms/work/.well-known/openid-configuration",
+    );
+    let server = json!({
+        "issuer": issuer,
+        "authorization_endpoint": format!("{issuer}/authorize"),
+        "token_endpoint": format!("{issuer}/token"),
+        "code_challenge_methods_supported": ["S256"],
+    });
+    web.json(oauth, server.clone());
+    // As many servers have it, without PKCE.
+    let configuration = json!({
+        "issuer": issuer,
+        "authorization_endpoint": format!("{issuer}/authorize"),
+        "token_endpoint": format!("{issuer}/token"),
+        "userinfo_endpoint": format!("{issuer}/me"),
+    });
+    web.json(openid, configuration.clone());
+    web.on(&format!("{issuer}/me"), |sent| (200, json!({ "sub": sent.token })));
+    let runtime = runtime_in(&web, |builder| builder).await;
+    for account in ["ann", "bob", "carol"] {
+        let session = runtime.session(SessionSpec::mcp(RESOURCE).unwrap().account(account).unwrap());
+        session.install(login(None, issuer, account)).await.unwrap();
+        assert!(web.urls().iter().all(|url| url != openid) || account != "ann", "no one has asked for the user yet");
+        assert_eq!(user(&session).await.unwrap().subject(), account);
+    }
+    let asked = |wanted: &str| web.urls().iter().filter(|url| *url == wanted).count();
+    assert_eq!((asked(oauth), asked(openid), asked(&format!("{issuer}/me"))), (1, 1, 3), "each document once");
+    assert!(web.sent().iter().filter(|sent| sent.url == openid).all(|sent| sent.token.is_empty()));
+
+    // A document of another issuer counts for nothing.
+    let web = Arc::new(Web::default());
+    web.json(oauth, server);
+    web.json(
+        openid,
+        json!({ "issuer": "https://evil.example", "token_endpoint": "https://evil.example/token",
+        "authorization_endpoint": "https://evil.example/authorize", "userinfo_endpoint": "https://evil.example/me" }),
+    );
+    assert_eq!(person(&web, login(None, issuer, "at")).await, Err(UserError::NoEndpoint));
+    assert!(web.sent().iter().all(|sent| sent.token.is_empty()));
+    // A server that has trouble now may have it later.
+    web.on(openid, |_| (503, json!({})));
+    let trouble = person(&web, login(None, issuer, "at")).await.unwrap_err();
+    assert!(matches!(trouble, UserError::Discovery(_)) && trouble.is_transient(), "{trouble}");
+}
+
+/// A signature is not verified here, so that a claim under one counts for nothing, also if the body can be read.
+#[tokio::test(start_paused = true)]
+async fn a_signed_answer_is_an_error_of_its_own_and_names_no_one() {
+    let web = Arc::new(Web::default());
+    let (issuer, userinfo) = ("https://as.example.com", "https://as.example.com/userinfo");
+    metadata(&web, issuer, userinfo);
+    web.json(userinfo, json!({ "sub": "ann" }));
+    web.signs(userinfo);
+    let error = person(&web, login(None, issuer, "at")).await.unwrap_err();
+    assert_eq!((&error, error.is_transient(), error.is_login_required()), (&UserError::Signed, false, false));
+    assert!(error.to_string().contains("without userinfo_signed_response_alg"), "{error}");
+    assert_eq!(web.refreshes(), 0);
+}
+
+/// A server that behaves as a known one is asked for the user as that one is, as far as its own places are asked.
+#[tokio::test(start_paused = true)]
+async fn a_provider_of_a_file_has_the_mapping_of_the_one_that_it_extends() {
+    let table = r#"{ "version": 1, "providers": {
+        "staff": { "extends": "keycloak", "hosts": ["sso.example.com"] },
+        "interns": { "extends": "staff", "hosts": ["sso.example.org"] },
+        "plain": { "extends": "keycloak", "user": null },
+        "hub": { "extends": "github" }
+    } }"#;
+    let providers = Providers::from_json(table).unwrap();
+    let of = |name: &str| providers.named(name).unwrap().user.clone();
+    assert_eq!(
+        (of("staff"), of("interns")),
+        (UserMapping::of_provider("keycloak"), UserMapping::of_provider("keycloak"))
+    );
+    assert_eq!((of("plain"), of("hub"), of("keycloak")), (None, None, None), "the places of github are its own");
+    let (web, issuer) = (Arc::new(Web::default()), "https://sso.example.com/realms/work");
+    let userinfo = format!("{issuer}/userinfo");
+    web.json(
+        "https://sso.example.com/.well-known/oauth-authorization-server/realms/work",
+        json!({
+            "issuer": issuer,
+            "authorization_endpoint": format!("{issuer}/authorize"),
+            "token_endpoint": format!("{issuer}/token"),
+            "userinfo_endpoint": userinfo,
+            "code_challenge_methods_supported": ["S256"],
+        }),
+    );
+    web.json(&userinfo, json!({ "sub": "f:1", "name": "Ann" }));
+    let access = jwt(&json!({ "realm_access": { "roles": ["admin"] } }));
+    let login = login(Some("staff"), issuer, &access);
+    let ann = person_by(&web, login, |builder| builder.providers(providers)).await.unwrap();
+    assert_eq!((ann.name(), ann.groups()), (Some("Ann"), &["admin".to_owned()][..]));
 }

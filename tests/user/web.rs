@@ -1,6 +1,6 @@
 //! Providers that answer by URL, without sockets.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
 
 use async_trait::async_trait;
@@ -39,6 +39,8 @@ pub(crate) struct Web {
     refreshes: Mutex<u32>,
     /// How often other tasks run before an answer.
     turns: u32,
+    /// The URLs whose answers are labelled as JWTs.
+    signed: Mutex<BTreeSet<String>>,
 }
 
 impl std::fmt::Debug for Web {
@@ -62,6 +64,11 @@ impl Web {
     /// Always answers requests to `url` with this object.
     pub(crate) fn json(&self, url: &str, answer: Value) -> &Self {
         self.on(url, move |_| (200, answer.clone()))
+    }
+
+    /// Labels the answers of `url` as JWTs.
+    pub(crate) fn signs(&self, url: &str) {
+        self.signed.lock().unwrap().insert(url.to_owned());
     }
 
     /// The requests that were sent, without those for tokens.
@@ -115,6 +122,9 @@ impl HttpClient for Web {
         let (status, answer) = self.answer(&sent);
         let mut response = Response::new(Body::new(answer.to_string()));
         *response.status_mut() = StatusCode::from_u16(status).unwrap();
+        if self.signed.lock().unwrap().contains(&sent.url) {
+            response.headers_mut().insert("content-type", "Application/JWT; charset=utf-8".parse().unwrap());
+        }
         Ok(response)
     }
 
