@@ -94,6 +94,7 @@ const fn name(outcome: RevocationOutcome) -> &'static str {
     match outcome {
         RevocationOutcome::Done => "done",
         RevocationOutcome::NotOffered => "not_offered",
+        RevocationOutcome::AccessTokenAlone => "access_token_alone",
         RevocationOutcome::Failed => "failed",
         RevocationOutcome::InTheAir => "in_the_air",
     }
@@ -105,6 +106,10 @@ const fn words(outcome: RevocationOutcome) -> &'static str {
         RevocationOutcome::Done => "The server has revoked the tokens.",
         RevocationOutcome::NotOffered => {
             "The server offers no revocation, so the tokens may still live: its own pages can end them."
+        }
+        RevocationOutcome::AccessTokenAlone => {
+            "The server has revoked the access token. It offers no revocation of the refresh token, which may still live: its \
+             own pages can end it."
         }
         RevocationOutcome::Failed => {
             "The server did not revoke the tokens, so they may still live: its own pages can end them."

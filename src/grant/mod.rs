@@ -14,10 +14,10 @@ mod introspection;
 mod proving;
 mod request;
 mod retry_after;
+mod revocation;
 mod time;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use async_trait::async_trait;
 use tokenkeeper_actors::law::flight::{Revocation, Spending, TokenRequest};
@@ -46,9 +46,6 @@ pub(crate) use request::{Signing, build as token_request};
 pub use retry_after::longest as retry_after;
 pub(crate) use retry_after::server_time;
 pub(crate) use time::until as time_until;
-
-/// The time-out of a revocation. A logout waits for a shorter time, and the request goes on after that.
-const REVOCATION_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The scope that asks for a refresh token (OpenID Connect Core section 11). A server that wants scopes with each refresh
 /// may leave this scope out of its answers. Such a server sends no new refresh token unless the scope is requested again.
@@ -243,48 +240,11 @@ impl TokenSource for RefreshGrant {
         self.present(identity, request, None).await
     }
 
-    /// Revokes the refresh token (RFC 7009). The server then also ends the access tokens of that grant (section 2.1). If there
-    /// is no refresh token, the access token is revoked. Takes at most ten seconds.
+    /// Revokes the refresh token (RFC 7009), or what the provider's [form](crate::issuers::RevocationForm) revokes. Takes at most
+    /// ten seconds.
     async fn revoke(&self, identity: &ServerIdentity, revocation: Revocation) -> Result<(), NotRevoked> {
-        let Revocation { binding, renewal, refresh, access } = revocation;
-        let (token, hint) = match (&refresh, &access) {
-            (Some(refresh), _) => (refresh.token().expose(), "refresh_token"),
-            (None, Some(access)) => (access.expose(), "access_token"),
-            (None, None) => return Ok(()),
-        };
-        let endpoint = binding.revocation_endpoint.as_ref().ok_or(NotRevoked::NotOffered)?;
-        let parameters = vec![("token", token), ("token_type_hint", hint)];
-        let format = self.providers.dialect(renewal.provider.as_ref()).body;
-        let signing = Signing { issuer: &binding.issuer.0, now: self.clock.now().wall };
-        let request = request::build(endpoint, &binding.client, parameters, format, signing);
-        let exchange = Exchange {
-            request: request.ok_or(NotRevoked::Failed)?,
-            timeout: REVOCATION_TIMEOUT,
-            max_answer: DEFAULT_ANSWER_MOST,
-            departure: Departure::at_any_time(),
-            reach: self.reach_of(&renewal, identity),
-        };
-        let answer = self.http.send(exchange).await.and_then(|answer| {
-            let decoded = decode(answer, DEFAULT_ANSWER_MOST);
-            decoded.map_err(HttpError::MaybeSent)
-        });
-        match answer {
-            Ok(answer) if answer.status().is_success() => Ok(()),
-            // The server does not revoke tokens of this type (RFC 7009 section 2.2.1).
-            Ok(answer) if is_unsupported(answer.body()) => Err(NotRevoked::NotOffered),
-            _ => Err(NotRevoked::Failed),
-        }
+        self.revoke_tokens(identity, revocation).await
     }
-}
-
-/// Whether the body has the error code for a type of token that cannot be revoked.
-fn is_unsupported(body: &Body) -> bool {
-    #[derive(serde::Deserialize)]
-    struct Refusal<'a> {
-        error: &'a str,
-    }
-    serde_json::from_slice::<Refusal<'_>>(body.as_bytes())
-        .is_ok_and(|refusal| refusal.error == "unsupported_token_type")
 }
 
 /// A connection of a [`RefreshGrant`] to a token endpoint.

@@ -105,7 +105,7 @@ fn build_with<'a>(
 }
 
 /// `client_secret_basic`: both halves form-encoded before they are joined (RFC 6749 section 2.3.1).
-fn basic(id: &str, secret: &ClientSecret) -> Option<HeaderValue> {
+pub(super) fn basic(id: &str, secret: &ClientSecret) -> Option<HeaderValue> {
     let mut pair = Zeroizing::new(String::with_capacity(3 * (id.len() + secret.expose().len()) + 1));
     pair.extend(byte_serialize(id.as_bytes()));
     pair.push(':');
@@ -132,7 +132,7 @@ fn form(parameters: &[(&str, &str)]) -> Body {
     body
 }
 
-fn json(parameters: &[(&str, &str)]) -> Option<Body> {
+pub(super) fn json(parameters: &[(&str, &str)]) -> Option<Body> {
     let mut body = Body::with_capacity(
         2 + parameters.iter().map(|(name, value)| 2 * (name.len() + value.len()) + 6).sum::<usize>(),
     );

@@ -2,11 +2,12 @@
 
 mod ahead;
 mod dialects;
+mod revocations;
 mod within;
 
 use std::io::Write;
 use std::sync::Mutex;
-use std::time::UNIX_EPOCH;
+use std::time::{Duration, UNIX_EPOCH};
 
 use http::{HeaderValue, Response, StatusCode, header};
 use tokenkeeper_actors::law::profile::{NotSent, Profile};
@@ -404,49 +405,6 @@ async fn of_several_words_the_one_that_the_profile_knows_is_reported() {
     let named = Profiles::default().with(name(), own());
     assert_eq!(word(Some(named.clone()), RenewalPlan::at(name())).await, some("own_word"));
     assert_eq!(word(Some(named), RenewalPlan::default()).await, some("invalid_request"));
-}
-
-#[tokio::test]
-async fn revoking_names_the_refresh_token_and_believes_only_a_success() {
-    let key = DigestKey::new([1; 32]);
-    let revocation = |binding| Revocation {
-        renewal: RenewalPlan::default(),
-        binding,
-        refresh: Some(RefreshCredential::new(RefreshToken::new("rt-1"), &key)),
-        access: None,
-    };
-    let (failed, not_offered) = (Err(NotRevoked::Failed), Err(NotRevoked::NotOffered));
-    for (answer, revoked) in [
-        (Ok((200, "")), Ok(())),
-        (Ok((204, "")), Ok(())),
-        (Ok((400, r#"{"error":"unsupported_token_type"}"#)), not_offered),
-        (Ok((400, r#"{"error":"invalid_client"}"#)), failed),
-        (Ok((503, "")), failed),
-        (Err(HttpError::MaybeSent(MaybeSent::TimedOut)), failed),
-        (Err(HttpError::NotSent(NotSent::Unreachable)), failed),
-    ] {
-        let (source, http) = source(answer);
-        assert_eq!(source.revoke(&identity(), revocation(grant().binding)).await, revoked, "{answer:?}");
-        let asked = http.asked.lock().unwrap();
-        assert_eq!(asked.len(), 1);
-        assert_eq!(asked[0].request.uri(), "https://as.example.com/revoke");
-        assert_eq!(body(&asked[0]), "token=rt-1&token_type_hint=refresh_token&client_id=host+1");
-        assert_eq!(asked[0].timeout, Duration::from_secs(10));
-    }
-
-    let (source, http) = source(Ok((200, "")));
-    let nowhere = Binding { revocation_endpoint: None, ..grant().binding };
-    let in_the_clear = Binding { revocation_endpoint: Some("http://as.example.com/r".to_owned()), ..grant().binding };
-    assert_eq!(source.revoke(&identity(), revocation(nowhere)).await, not_offered);
-    assert_eq!(source.revoke(&identity(), revocation(in_the_clear)).await, failed);
-    let nothing = Revocation { refresh: None, ..revocation(grant().binding) };
-    assert_eq!(source.revoke(&identity(), nothing.clone()).await, Ok(()));
-    assert_eq!(http.asked.lock().unwrap().len(), 0);
-
-    let access_alone = Revocation { access: Some(AccessToken::new("at-1")), ..nothing };
-    assert_eq!(source.revoke(&identity(), access_alone).await, Ok(()));
-    let asked = http.asked.lock().unwrap();
-    assert_eq!(body(&asked[0]), "token=at-1&token_type_hint=access_token&client_id=host+1");
 }
 
 #[tokio::test]

@@ -49,3 +49,18 @@ pub enum ScopeOnRefresh {
     /// requested `offline_access` is sent each time, although answers do not name it.
     Granted,
 }
+
+/// The form of a revocation at one provider.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RevocationForm {
+    /// The standard's (RFC 7009), which revokes the whole grant.
+    #[default]
+    Standard,
+    /// A POST that carries the access token as a bearer token, and an answer that says `ok` (Slack). It revokes the access token
+    /// alone.
+    Bearer,
+    /// A DELETE of the client's own, at `/{client_id}/token` below the endpoint, with the access token in a JSON body (GitHub). It
+    /// revokes the access token alone.
+    DeleteToken,
+}

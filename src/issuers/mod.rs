@@ -13,7 +13,7 @@ use tokenkeeper_actors::values::record::{Binding, Issuer};
 
 pub use client::Client;
 pub(crate) use client::{auth_method_name, auth_method_of};
-pub use dialect::{Dialect, ResourceOnRefresh, ScopeOnRefresh};
+pub use dialect::{Dialect, ResourceOnRefresh, RevocationForm, ScopeOnRefresh};
 
 use crate::grant::may_receive_secrets;
 use crate::{LoginError, ProviderName, RenewalPlan, ResourceUri};

@@ -59,7 +59,7 @@ use tokenkeeper_actors::values::ProviderName;
 use url::Url;
 
 use self::layer::Rows;
-use super::Dialect;
+use super::{Dialect, RevocationForm};
 
 pub use error::ProvidersError;
 pub use facts::{AuthorizationFacts, EndpointFacts, ErrorFacts, ProviderFacts, RefreshTokenFacts, ScopeSeparator};
@@ -171,6 +171,11 @@ impl Providers {
     /// The dialect of a provider, or the standard's.
     pub(crate) fn dialect(&self, name: Option<&ProviderName>) -> Dialect {
         self.of(name).map(|facts| facts.token_request.clone()).unwrap_or_default()
+    }
+
+    /// The form of revocations at the provider, or the standard's.
+    pub(crate) fn revocation(&self, name: Option<&ProviderName>) -> RevocationForm {
+        self.of(name).map(|facts| facts.revocation).unwrap_or_default()
     }
 }
 

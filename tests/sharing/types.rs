@@ -149,6 +149,7 @@ fn values_are_shared_between_threads() {
     shared::<tokenkeeper::issuers::Dialect>();
     shared::<tokenkeeper::issuers::IssuerSettings>();
     shared::<tokenkeeper::issuers::ResourceOnRefresh>();
+    shared::<tokenkeeper::issuers::RevocationForm>();
     shared::<tokenkeeper::issuers::ScopeOnRefresh>();
     shared::<tokenkeeper::issuers::providers::AuthorizationFacts>();
     shared::<tokenkeeper::issuers::providers::EndpointFacts>();

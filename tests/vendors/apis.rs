@@ -15,7 +15,7 @@ use tokenkeeper::{
     callback,
 };
 
-use super::server::{CLIENT, Method, REDIRECT, SECRET, Server, Vendor};
+use super::server::{CLIENT, Form, Method, REDIRECT, SECRET, Server, Vendor};
 use super::table;
 use super::within::within;
 
@@ -114,13 +114,16 @@ async fn a_logout_revokes_the_token_that_the_vendor_revokes() {
         let auth = runtime(&store, &server, vendor, Providers::builtin()).await;
         let session = auth.session(spec(vendor));
         sign_in(&session, &server, vendor).await;
-        let (_, refresh) = server.newest();
+        let (access, refresh) = server.newest();
         let done = within("the logout", session.logout()).await.unwrap();
-        let (outcome, revoked) = match vendor.revocation {
-            Some(_) => (RevocationOutcome::Done, vec![refresh]),
+        let (outcome, revoked) = match vendor.revocation.map(|revocation| revocation.form) {
+            Some(Form::Refresh) => (RevocationOutcome::Done, vec![refresh]),
+            // The refresh token may live on.
+            Some(Form::Bearer | Form::Delete) => (RevocationOutcome::AccessTokenAlone, vec![access]),
             None => (RevocationOutcome::NotOffered, Vec::new()),
         };
         assert_eq!((done.revocation, server.revoked()), (Some(outcome), revoked), "{}", vendor.name);
+        assert_eq!(done.may_still_live(), outcome != RevocationOutcome::Done, "{}", vendor.name);
         assert!(auth.shutdown(WAIT).await.is_clean());
     }
 }

@@ -114,8 +114,20 @@ pub(crate) enum Lost {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Revocation {
     pub(crate) url: &'static str,
+    pub(crate) form: Form,
     pub(crate) body: Body,
     pub(crate) answer: &'static str,
+}
+
+/// The form of a revocation, and the token that it ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// A POST by the client with the refresh token, which ends the grant.
+    Refresh,
+    /// A POST with an access token as its bearer, which ends that one.
+    Bearer,
+    /// A DELETE by the client with an access token, which ends that one.
+    Delete,
 }
 
 /// The meaning of an odd answer to a refresh that was not processed.
@@ -353,12 +365,37 @@ impl Server {
         }
     }
 
-    fn revoke(&self, revocation: Revocation, parameters: &Parameters) -> (u16, String) {
+    /// Revokes the token of a request, which is made as the vendor documents it.
+    fn revoke(&self, revocation: Revocation, exchange: &Exchange) -> (u16, String) {
+        let headers = exchange.request.headers();
+        let authorization = headers.get(header::AUTHORIZATION).map(|value| value.to_str().unwrap());
+        let body = exchange.request.body().as_bytes();
+        let (method, token) = match revocation.form {
+            Form::Refresh => {
+                let parameters = self.read(exchange, revocation.body).unwrap_or_else(|why| panic!("{why}"));
+                let token = parameters["token"].clone();
+                assert!(!self.state().access.contains(&token), "the refresh token ends the access tokens too");
+                (http::Method::POST, token)
+            }
+            Form::Bearer => {
+                assert!(body.is_empty(), "the client is not asked for");
+                (http::Method::POST, authorization.unwrap().strip_prefix("Bearer ").unwrap().to_owned())
+            }
+            Form::Delete => {
+                let client = format!("Basic {}", STANDARD.encode(format!("{CLIENT}:{SECRET}")));
+                assert_eq!(authorization, Some(&*client));
+                let parameters: Parameters = serde_json::from_slice(body).unwrap();
+                assert_eq!(parameters.len(), 1);
+                (http::Method::DELETE, parameters["access_token"].clone())
+            }
+        };
+        assert_eq!(exchange.request.method(), method);
         let mut state = self.state();
-        let token = parameters["token"].clone();
-        assert!(!state.access.contains(&token), "the refresh token ends the access tokens too");
+        if revocation.form != Form::Refresh {
+            assert!(state.access.remove(&token), "a token that is good");
+        }
         state.revoked.push(token);
-        (200, revocation.answer.to_owned())
+        (if revocation.answer.is_empty() { 204 } else { 200 }, revocation.answer.to_owned())
     }
 }
 
@@ -405,10 +442,7 @@ impl HttpClient for Server {
         }
         let revocation = self.vendor.revocation.filter(|revocation| revocation.url == url);
         let (status, body) = match revocation {
-            Some(revocation) => {
-                let parameters = self.read(&exchange, revocation.body).unwrap_or_else(|why| panic!("{why}"));
-                self.revoke(revocation, &parameters)
-            }
+            Some(revocation) => self.revoke(revocation, &exchange),
             None => {
                 assert_eq!(url, self.vendor.token, "a request went elsewhere");
                 let parameters = self.read(&exchange, self.vendor.body).unwrap_or_else(|why| panic!("{why}"));

@@ -1,6 +1,6 @@
 //! The behaviour of each vendor's servers, as it is documented or was seen. Written without a look at the rows.
 
-use super::server::{Body, Lost, Method, Odd, Offline, Page, Revocation, Rotation, Vendor};
+use super::server::{Body, Form, Lost, Method, Odd, Offline, Page, Revocation, Rotation, Vendor};
 
 /// A server that keeps to the standards, and to nothing else.
 const STRICT: Vendor = Vendor {
@@ -159,6 +159,13 @@ pub(crate) static ALL: &[Vendor] = &[
             r#"{"error":"bad_refresh_token","error_description":"The refresh token passed is incorrect or expired.",
                 "error_uri":"https://docs.github.com"}"#,
         ),
+        // docs.github.com/rest/apps/oauth-applications, "Delete an app token".
+        revocation: Some(Revocation {
+            url: "https://api.github.com/applications/our-app/token",
+            form: Form::Delete,
+            answer: "",
+            ..REVOCATION
+        }),
         api: "https://api.github.com/user",
         odd: &[
             (200, r#"{"error":"incorrect_client_credentials","error_description":"no"}"#, Odd::Client),
@@ -187,7 +194,7 @@ pub(crate) static ALL: &[Vendor] = &[
     Vendor {
         name: "hubspot",
         issuer: "https://app.hubspot.com",
-        token: "https://api.hubapi.com/oauth/v1/token",
+        token: "https://api.hubapi.com/oauth/2026-03/token",
         page: Some(Page { url: "https://app.hubspot.com/oauth/authorize", ..PAGE }),
         lifetime: Some(1800),
         refresh: r#"{"token_type":"bearer","refresh_token":"{rt}","access_token":"{at}","expires_in":1800}"#,
@@ -195,6 +202,7 @@ pub(crate) static ALL: &[Vendor] = &[
             400,
             r#"{"status":"BAD_REFRESH_TOKEN","message":"missing or invalid refresh token","correlationId":"c"}"#,
         ),
+        revocation: Some(Revocation { url: "https://api.hubapi.com/oauth/2026-03/token/revoke", ..REVOCATION }),
         api: "https://api.hubapi.com/crm/v3/objects/contacts",
         odd: &[(400, r#"{"status":"BAD_CLIENT_ID","message":"missing or unknown client id"}"#, Odd::Client)],
         ..STRICT
@@ -334,6 +342,12 @@ pub(crate) static ALL: &[Vendor] = &[
             "scope":"read,write","team":{"id":"T1"}}"#,
         lifetime: Some(43_200),
         dead: (200, r#"{"ok":false,"error":"invalid_refresh_token"}"#),
+        revocation: Some(Revocation {
+            url: "https://slack.com/api/auth.revoke",
+            form: Form::Bearer,
+            answer: r#"{"ok":true,"revoked":true,"response_metadata":{"scopes":["identify"]}}"#,
+            ..REVOCATION
+        }),
         api: "https://slack.com/api/conversations.list",
         odd: &[
             (200, r#"{"ok":false,"error":"bad_client_secret"}"#, Odd::Client),
@@ -435,4 +449,4 @@ pub(crate) static ALL: &[Vendor] = &[
     },
 ];
 
-const REVOCATION: Revocation = Revocation { url: "", body: Body::Form, answer: "" };
+const REVOCATION: Revocation = Revocation { url: "", form: Form::Refresh, body: Body::Form, answer: "" };

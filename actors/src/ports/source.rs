@@ -79,6 +79,9 @@ pub enum NotRevoked {
     /// The server has no revocation endpoint, or does not revoke tokens of this kind.
     #[error("the server offers no revocation of these tokens")]
     NotOffered,
+    /// The access token was revoked. The server offers no revocation of the refresh token.
+    #[error("the access token was revoked, and the server offers no revocation of the refresh token")]
+    AccessTokenAlone,
     /// The server refused, or did not answer, or could not be reached.
     #[error("the revocation failed")]
     Failed,

@@ -58,6 +58,7 @@ impl Running {
             outcome = self.0 => match outcome {
                 Ok(Ok(())) => RevocationOutcome::Done,
                 Ok(Err(NotRevoked::NotOffered)) => RevocationOutcome::NotOffered,
+                Ok(Err(NotRevoked::AccessTokenAlone)) => RevocationOutcome::AccessTokenAlone,
                 // The runtime that ran the revocation has ended.
                 Ok(Err(NotRevoked::Failed)) | Err(_) => RevocationOutcome::Failed,
             },

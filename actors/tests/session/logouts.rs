@@ -15,6 +15,8 @@ fn signed_in() -> Story {
 #[test]
 fn nothing_is_served_from_the_moment_on_and_the_tokens_are_revoked() {
     let mut story = signed_in();
+    let served = story.store.record.as_ref().and_then(|record| record.lease()).map(|lease| lease.token().clone());
+    assert!(served.is_some());
     assert_eq!(story.logs_out(1), ["publish", "write tombstone of 1"]);
     assert_eq!(story.hit(), None);
     assert_eq!(story.asks(1), ["1 is told logged_out"]);
@@ -28,6 +30,7 @@ fn nothing_is_served_from_the_moment_on_and_the_tokens_are_revoked() {
     });
     let revoked = revoked.expect("a revocation");
     assert_eq!((&revoked.binding, revoked.refresh.as_ref()), (&binding(), Some(&held)));
+    assert_eq!(revoked.access, served, "for a server that revokes access tokens alone");
     assert_eq!(story.asks(3), ["3 is told logged_out"]);
     assert!(story.session.is_idle());
     assert_eq!(story.flights(), 0);

@@ -9,7 +9,7 @@ use tokenkeeper_actors::law::profile::{Profile, Reuse};
 use super::check;
 use super::words::{default_profile, extend};
 use crate::discovery::AuthorizationServer;
-use crate::issuers::dialect::Dialect;
+use crate::issuers::dialect::{Dialect, RevocationForm};
 use crate::user::UserMapping;
 
 /// The differences of one provider's token endpoint from the [default profile](default_profile) and the standard. The default
@@ -51,6 +51,9 @@ pub struct ProviderFacts {
     /// The form of token requests to the provider.
     #[serde(deserialize_with = "check::or_standard")]
     pub token_request: Dialect,
+    /// The form of a revocation at its revocation endpoint.
+    #[serde(deserialize_with = "check::or_standard")]
+    pub revocation: RevocationForm,
     /// The provider's own error codes and statuses.
     #[serde(deserialize_with = "check::or_standard")]
     pub errors: ErrorFacts,
@@ -74,7 +77,8 @@ pub struct EndpointFacts {
     /// The token endpoint.
     #[serde(deserialize_with = "check::endpoint")]
     pub token: Option<String>,
-    /// The revocation endpoint (RFC 7009). The body of a request to it is written like that of a token request.
+    /// The revocation endpoint (RFC 7009). The body of a request to it is written like that of a token request, unless it has a
+    /// [form](ProviderFacts::revocation) of its own.
     #[serde(deserialize_with = "check::endpoint")]
     pub revocation: Option<String>,
     /// The introspection endpoint (RFC 7662), for a provider that names no lifetimes. A refresh asks this endpoint if the
@@ -233,15 +237,15 @@ impl ProviderFacts {
     }
 
     /// These facts for another provider that behaves alike, without the source, the hosts and the URLs, which belong to
-    /// this provider alone.
-    pub(super) fn behaviour(self) -> Self {
+    /// this provider alone. The built-in mapping of this one's `name` is a part of its behaviour.
+    pub(super) fn behaviour(self, name: &str) -> Self {
         Self {
             source: String::new(),
             hosts: Vec::new(),
             issuer: None,
             endpoints: EndpointFacts::default(),
             api: Vec::new(),
-            user: self.user.filter(|user| !user.names_a_url()),
+            user: self.user.or_else(|| UserMapping::of_provider(name)).filter(|user| !user.names_a_url()),
             ..self
         }
     }

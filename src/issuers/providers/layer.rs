@@ -112,7 +112,7 @@ impl Layer<'_> {
                 (false, None) => {
                     let known = ProviderName::new(extends.to_owned()).ok().and_then(|extends| self.rows.get(&extends));
                     let told = "`extends` names no provider: take one of this table or a built-in one, or `standard`";
-                    break known.ok_or_else(|| ProvidersError::provider(last, told))?.clone().behaviour();
+                    break known.ok_or_else(|| ProvidersError::provider(last, told))?.clone().behaviour(extends);
                 }
             }
         };
@@ -123,7 +123,7 @@ impl Layer<'_> {
                 serde_json::from_value(whole).map_err(|error| ProvidersError::provider(entry, error.to_string()))?;
             facts.extends = None;
             if !chain.is_empty() {
-                facts = facts.behaviour();
+                facts = facts.behaviour(entry);
             }
         }
         facts.agree().map_err(|told| ProvidersError::provider(name, told))?;

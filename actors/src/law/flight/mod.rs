@@ -292,7 +292,8 @@ pub struct Revocation {
     pub renewal: RenewalPlan,
     /// The refresh token. Its revocation also ends the access tokens of its grant (RFC 7009, section 2.1).
     pub refresh: Option<RefreshCredential>,
-    /// The access token of a grant without a refresh token.
+    /// The access token, if it is at hand and has not expired. It is revoked itself where there is no refresh token, or where the
+    /// server revokes no refresh tokens.
     pub access: Option<AccessToken>,
 }
 

@@ -240,8 +240,7 @@ impl AttemptCore {
 
     fn revoke(&self, login: &Login, out: &mut Vec<LoginEffect>) {
         let (binding, renewal, refresh) = (login.binding.clone(), login.renewal.clone(), login.refresh.clone());
-        // The access token itself is revoked only if there is no refresh token.
-        let access = login.access.as_ref().filter(|_| refresh.is_none()).map(|access| access.token.clone());
+        let access = login.access.as_ref().map(|access| access.token.clone());
         out.push(LoginEffect::Revoke(Box::new(Revocation { binding, renewal, refresh, access })));
     }
 }

@@ -252,13 +252,11 @@ impl Session {
         self.update(view, now, out);
     }
 
-    /// Revokes the refresh token of a record, or its access token if that is valid and there is no refresh token.
-    /// Returns whether there is a token to revoke.
+    /// Revokes the refresh token and the valid access token of a record. Returns whether there is a token to revoke.
     fn revoke(&self, before: Option<&Record>, now: Now, out: &mut Output) -> bool {
         let Some((record, grant)) = before.and_then(|record| Some((record, record.grant()?))) else { return false };
         let refresh = record.held().map(|held| held.credential.clone());
-        let access =
-            record.lease().filter(|lease| refresh.is_none() && lease.validity().is_good(Duration::ZERO, &now.moment));
+        let access = record.lease().filter(|lease| lease.validity().is_good(Duration::ZERO, &now.moment));
         let access = access.map(|lease| lease.token().clone());
         if refresh.is_none() && access.is_none() {
             return false;

@@ -390,6 +390,8 @@ pub enum RevocationOutcome {
     Done,
     /// The server offers no revocation of these tokens.
     NotOffered,
+    /// The server has revoked the access token, and offers no revocation of the refresh token.
+    AccessTokenAlone,
     /// The server refused, or could not be reached.
     Failed,
     /// The server had not answered in time ([`Policy::revocation_timeout`]). The request goes on.
