@@ -205,7 +205,7 @@ pub(crate) struct ServerKey {
 pub(crate) enum ServerPlace {
     /// The well-known places of this issuer.
     Issuer(String),
-    /// Those of OpenID Connect alone, for what the metadata of OAuth does not have.
+    /// The well-known places of OpenID Connect for this issuer, for members that the metadata of RFC 8414 does not define.
     OpenId(String),
     /// The origin of an MCP server of 2025-03-26.
     Origin(String),
@@ -247,7 +247,7 @@ impl Find<ServerKey> for Finder {
     ) -> Result<Found<AuthorizationServer>, DiscoveryError> {
         let found = match &key.place {
             ServerPlace::Issuer(issuer) => self.issuer(issuer, well_known::issuer_places, key.reach, &order).await,
-            // No login goes by it.
+            // No login uses this document, so the check for PKCE below does not apply to it.
             ServerPlace::OpenId(issuer) => {
                 return self.issuer(issuer, well_known::openid_places, key.reach, &order).await;
             }

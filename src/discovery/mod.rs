@@ -247,8 +247,8 @@ impl Discovery {
         self.server(issuer, reach).await
     }
 
-    /// The userinfo endpoint of a session's server. RFC 8414 does not have it, so that it is looked for in the OpenID
-    /// configuration where the metadata lacks it.
+    /// The userinfo endpoint of a session's server. RFC 8414 defines no such member. If the metadata lacks it, it is looked
+    /// up in the issuer's OpenID configuration.
     pub(crate) async fn userinfo_of(
         &self,
         resource: Option<&ResourceUri>,

@@ -18,7 +18,7 @@ use crate::issuers::RevocationForm;
 /// The time-out of a revocation. A logout waits for a shorter time, and the request goes on after that.
 const REVOCATION_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The words of an answer for a token that is none any more, which is as good as revoked.
+/// The error codes of an answer which show that the token is no longer valid. Nothing is left to revoke then.
 const DEAD_WORDS: [&str; 3] = ["token_revoked", "token_expired", "account_inactive"];
 
 impl RefreshGrant {
@@ -45,12 +45,12 @@ impl RefreshGrant {
                 self.standard(endpoint, &binding, access.expose(), "access_token", format)
             }
             (RevocationForm::Bearer, _, Some(access)) => bearer(endpoint, access),
-            // A client without a secret cannot authenticate.
+            // Such a request needs the client's secret.
             (RevocationForm::DeleteToken, _, _) if binding.client.secret.is_none() => {
                 return Err(NotRevoked::NotOffered);
             }
             (RevocationForm::DeleteToken, _, Some(access)) => delete(endpoint, &binding.client, access),
-            // The access token has ended, and the refresh token cannot be revoked.
+            // The access token has expired, and the provider revokes no refresh tokens.
             (_, _, None) => return Err(NotRevoked::NotOffered),
         };
         let exchange = Exchange {
@@ -75,7 +75,7 @@ impl RefreshGrant {
                     _ => Ok(()),
                 }
             }
-            // Section 2.2.1.
+            // The server does not revoke tokens of this type (RFC 7009 section 2.2.1).
             Ok(answer) if is_unsupported(answer.body()) => Err(NotRevoked::NotOffered),
             _ => Err(NotRevoked::Failed),
         }
@@ -95,7 +95,7 @@ impl RefreshGrant {
     }
 }
 
-/// The token revokes itself.
+/// The request of the form [`Bearer`](RevocationForm::Bearer), in which the access token authenticates its own revocation.
 fn bearer(endpoint: &str, access: &AccessToken) -> Option<Request<Body>> {
     let mut request = plain(Method::POST, endpoint, Body::default())?;
     let value = Zeroizing::new(["Bearer ", access.expose()].concat());
@@ -107,9 +107,10 @@ fn bearer(endpoint: &str, access: &AccessToken) -> Option<Request<Body>> {
     Some(request)
 }
 
-/// The client deletes the token, which is in a JSON body.
+/// The request of the form [`DeleteToken`](RevocationForm::DeleteToken). The client authenticates it, and the token is in a
+/// JSON body.
 fn delete(endpoint: &str, client: &Client, access: &AccessToken) -> Option<Request<Body>> {
-    // Identifiers of clients that would need an escape in a path are none of such a provider's.
+    // A provider with this form issues no client identifier that would need an escape in a path.
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
     if client.id.is_empty() || client.id.starts_with('.') || !client.id.bytes().all(is_plain) {
         return None;
@@ -131,7 +132,8 @@ fn plain(method: Method, endpoint: &str, body: Body) -> Option<Request<Body>> {
     Some(request)
 }
 
-/// Whether an answer with status 200 is a refusal. A body without `ok` is one.
+/// Whether the body of a successful answer to a [`bearer`] request reports a refusal. A body without `ok` counts as a
+/// refusal.
 fn refuses(body: &Body) -> bool {
     #[derive(Deserialize)]
     struct Answer<'a> {

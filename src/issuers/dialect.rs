@@ -57,10 +57,10 @@ pub enum RevocationForm {
     /// The standard's (RFC 7009), which revokes the whole grant.
     #[default]
     Standard,
-    /// A POST that carries the access token as a bearer token, and an answer that says `ok` (Slack). It revokes the access token
-    /// alone.
+    /// A POST with the access token as its bearer token. The answer states success in its member `ok` (Slack). The
+    /// request revokes the access token alone.
     Bearer,
-    /// A DELETE of the client's own, at `/{client_id}/token` below the endpoint, with the access token in a JSON body (GitHub). It
-    /// revokes the access token alone.
+    /// A DELETE at `/{client_id}/token` below the endpoint, which the client authenticates, with the access token in a JSON
+    /// body (GitHub). The request revokes the access token alone.
     DeleteToken,
 }

@@ -284,7 +284,8 @@ impl Fetch<'_> {
     }
 }
 
-/// Whether the answer is a JWT (OpenID Connect Core section 5.3.2). Signatures are not verified here, and no claim counts without.
+/// Whether the answer is a JWT (OpenID Connect Core section 5.3.2). Such an answer is not used, because signatures are not
+/// verified here.
 fn is_signed(headers: &HeaderMap) -> bool {
     let kind = headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
     kind.split(';').next().is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/jwt"))

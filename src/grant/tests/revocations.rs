@@ -56,7 +56,7 @@ fn at(form: &str, auth: ClientAuth) -> (Providers, Binding, RenewalPlan) {
     (Providers::from_json(&table).unwrap(), binding, RenewalPlan::at(name))
 }
 
-/// A revocation of a refresh token, if `refresh` is, and an access token, if `access` is.
+/// A revocation of a refresh token if `refresh` is true, and of an access token if `access` is true.
 fn of(binding: &Binding, renewal: &RenewalPlan, refresh: bool, access: bool) -> Revocation {
     let refresh = refresh.then(|| RefreshCredential::new(RefreshToken::new("rt-1"), &DigestKey::new([1; 32])));
     let access = access.then(|| AccessToken::new("at-1"));
@@ -118,7 +118,7 @@ async fn a_provider_whose_clients_delete_tokens_ends_the_access_token_alone() {
         let request = &asked[0].request;
         assert_eq!(request.method(), http::Method::DELETE);
         assert_eq!(request.uri(), "https://as.example.com/revoke/our-app/token");
-        // `our-app:hush`, whichever way the client authenticates elsewhere.
+        // The Base64 of `our-app:hush`. The client's own authentication method does not matter here.
         assert_eq!(request.headers()["authorization"], "Basic b3VyLWFwcDpodXNo");
         assert_eq!(request.headers()["content-type"], "application/json");
         assert_eq!(body(&asked[0]), r#"{"access_token":"at-1"}"#);

@@ -237,7 +237,7 @@ impl ProviderFacts {
     }
 
     /// These facts for another provider that behaves alike, without the source, the hosts and the URLs, which belong to
-    /// this provider alone. The built-in mapping of this one's `name` is a part of its behaviour.
+    /// this provider alone. `name` is the name of this provider. Its built-in mapping of users is part of its behaviour.
     pub(super) fn behaviour(self, name: &str) -> Self {
         Self {
             source: String::new(),
