@@ -130,7 +130,7 @@ struct Proofs {
 pub enum Next {
     /// The call is over, and the caller uses the answer. The answer may have any status.
     Done,
-    /// The token was refused, and another one may be accepted. The request is authorized and sent again.
+    /// The request is authorized and sent again, with another token, or with the same token and another proof (DPoP).
     Again,
 }
 

@@ -109,7 +109,10 @@ pub enum LoginError {
         member: &'static str,
     },
     /// The name is not one that a provider can have.
-    #[error("the provider's name must be 1 to 64 lower-case letters, digits, dots, hyphens and underscores")]
+    #[error(
+        "the provider's name must be 1 to 64 lower-case letters and digits, with single hyphens or underscores between them, and \
+         begin with a letter"
+    )]
     Provider,
     /// A token is empty, or has characters that no token may have (RFC 6749 appendix A).
     #[error(

@@ -14,8 +14,8 @@
 //!   [`install`](AuthSession::install) for a login from elsewhere, [`logout`](AuthSession::logout).
 //! - [`Login`] carries the tokens of a sign-in or an import. [`issuers`] describes authorization servers.
 //! - [`Lease`] is an access token as a caller gets it.
-//! - [`Call`] takes one request to its [`Destination`], with the server's refusals understood once.
-//! - [`TokenError`] is the reason why a caller gets no token, with [`Reason`] as its fixed vocabulary.
+//! - [`Call`] takes one request to its [`Destination`], and interprets the server's refusals.
+//! - [`TokenError`] is the reason why a caller gets no lease, with [`Reason`] as its fixed vocabulary.
 //! - [`AuthEvent`] reports a change of a session, and [`SessionState`] its state.
 //!
 //! # Modules
@@ -25,7 +25,7 @@
 //! - `child`: access tokens for child processes and sandboxes (feature `child`, Unix).
 //! - [`discovery`]: the authorization server of an MCP server, from its challenge and its metadata.
 //! - [`registration`]: the clients that logins use at authorization servers.
-//! - [`grant`]: the refresh grant over that port.
+//! - [`grant`]: the refresh grant over the port of [`http`].
 //! - [`machine`]: grants that need no login of a person, such as client credentials and enterprise-managed authorization.
 //! - [`user`]: the person who is signed in, fetched once for all callers.
 //! - [`stores`]: one sealed file for each identity, safe across processes (feature `file`), and one in memory (feature

@@ -116,7 +116,8 @@ impl AuthRuntime {
     }
 }
 
-/// Builds an [`AuthRuntime`]. Only the store is required; defaults are named at each method.
+/// Builds an [`AuthRuntime`]. The store is required, and without the feature `reqwest` the HTTP client too. Each method names its
+/// default.
 #[derive(Debug)]
 pub struct RuntimeBuilder {
     store: Arc<dyn TokenStore>,
@@ -162,7 +163,7 @@ impl RuntimeBuilder {
     }
 
     /// The HTTP client that token requests go through. Default: the crate's own over reqwest, with the feature
-    /// `reqwest`.
+    /// `reqwest`. Logins need a client that enforces the reach ([`HttpClient::enforces_reach`]).
     #[must_use]
     pub fn http(self, client: Arc<dyn HttpClient>) -> Self {
         Self { http: Some(client), ..self }
@@ -221,7 +222,8 @@ impl RuntimeBuilder {
         Self { login: Logins::Source(source), ..self }
     }
 
-    /// Prompts no person. Logins are only imported.
+    /// Turns off logins that a person is asked for. Tokens come from [`AuthSession::install`] or a
+    /// [machine grant](crate::machine).
     #[must_use]
     pub fn without_login(self) -> Self {
         Self { login: Logins::None, ..self }

@@ -91,8 +91,8 @@ impl AuthSession {
         }
     }
 
-    /// The published lease while it is fresh, without a future. `None` if only the session's actor can answer.
-    /// [`token`](Self::token) asks the actor then.
+    /// Returns the published lease while it is fresh, without a future. Returns `None` if [`token`](Self::token) has to ask the
+    /// session's actor.
     #[inline]
     pub fn at_hand(&self) -> Option<Lease> {
         self.engine.at_hand().map(Lease::from)

@@ -68,7 +68,8 @@ const GRACE: Duration = Duration::from_secs(45);
 pub(crate) struct Arguments {
     #[command(flatten)]
     who: Who,
-    /// Ask for these scopes, separated by spaces, beside those of the session (may be repeated; by default the server chooses)
+    /// Ask for these scopes, separated by spaces, in place of those of the session (may be repeated; by default those of the
+    /// session, or else the server chooses)
     #[arg(long = "scope", value_name = "SCOPES")]
     scopes: Vec<String>,
     /// Show a code that you enter on another device

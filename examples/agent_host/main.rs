@@ -33,7 +33,7 @@ struct Person;
 #[async_trait::async_trait]
 impl Interaction for Person {
     async fn show(&self, prompt: &Prompt) {
-        if let OfferedPrompt::Browser { url } = &prompt.prompt {
+        if let (OfferedPrompt::Browser { url }, true) = (&prompt.prompt, prompt.is_first) {
             println!("host: sign in at {}", url.as_str().split('?').next().unwrap_or_default());
             let answered = Browser::complete(url.as_str()).await;
             println!("person: {}", if answered.is_ok() { "signed in" } else { "failed to sign in" });

@@ -49,7 +49,8 @@ pub struct Prompt {
     pub expires: WallTime,
     /// Whether this is the first caller with this request. Only the first caller opens a page.
     pub is_first: bool,
-    /// Whether the process that asked the person before has died, and this process continues with the same request.
+    /// Whether this call has shown or awaited a request before. Either the process that asked has died and this is its request,
+    /// or the server has forgotten the client and this is a new request.
     pub is_again: bool,
     /// Whether this process listens for the browser's answer.
     pub is_listening: bool,
