@@ -61,7 +61,7 @@ Lines with --json:
 
 Exit codes (of several failed calls, that of the first one in this order: 3, 4, 6, 5, 1):
   0    done
-  1    failed: the tool reported an error, or the server answered with one, or the tool may have run (in_doubt)
+  1    failed: the tool reported an error, or the server answered with one, or the tool may have run (maybe_executed)
   2    usage: an argument, or what came on standard input, is not acceptable
   3    login required: only a new login helps
   4    refused: by the server, or because it needs a login for more scopes

@@ -10,7 +10,7 @@ use tokenkeeper::{CallError, Reason};
 use crate::failure::Failure;
 use crate::paint::harmless;
 use crate::remedy::Remedy;
-use crate::wire::unanswered::Unanswered;
+use crate::wire::unanswered::{MAYBE_EXECUTED, Unanswered};
 
 /// The reason why a request has no result.
 #[derive(Debug)]
@@ -41,7 +41,7 @@ enum FailureKind {
     /// Another request may succeed, and nothing was executed.
     Unavailable,
     /// Another request may succeed, but the server may have executed this one.
-    InDoubt,
+    MaybeExecuted,
 }
 
 impl RequestFailure {
@@ -50,7 +50,7 @@ impl RequestFailure {
         match self {
             Self::Unanswered(reason) => reason.reason(),
             Self::Rpc { .. } => "rpc_error",
-            Self::TimedOut { has_left: true } => Reason::InDoubt.as_str(),
+            Self::TimedOut { has_left: true } => MAYBE_EXECUTED,
             Self::TimedOut { has_left: false } | Self::Silent => Reason::DeadlinePassed.as_str(),
             Self::UnknownRevision => "unknown_revision",
             Self::InputRequired => "input_required",
@@ -132,8 +132,8 @@ impl RequestFailure {
             FailureKind::Unavailable => Failure::Unavailable(told),
             // A program that sees only the exit code repeats a request that is unavailable for now. It must not repeat one that
             // the server may have executed.
-            FailureKind::InDoubt if !has_effect => Failure::Unavailable(told),
-            FailureKind::Failed | FailureKind::InDoubt => Failure::Failed(io::Error::other(told)),
+            FailureKind::MaybeExecuted if !has_effect => Failure::Unavailable(told),
+            FailureKind::Failed | FailureKind::MaybeExecuted => Failure::Failed(io::Error::other(told)),
         }
     }
 
@@ -142,7 +142,7 @@ impl RequestFailure {
             Self::Unanswered(reason) => kind_of(reason),
             Self::Rpc { status, .. } => by_status(*status),
             Self::TimedOut { has_left: false } | Self::Silent => FailureKind::Unavailable,
-            Self::TimedOut { has_left: true } => FailureKind::InDoubt,
+            Self::TimedOut { has_left: true } => FailureKind::MaybeExecuted,
             Self::UnknownRevision | Self::InputRequired | Self::Tool => FailureKind::Failed,
         }
     }
@@ -153,10 +153,10 @@ fn kind_of(reason: &Unanswered) -> FailureKind {
         Unanswered::Call(_) => FailureKind::Refused,
         Unanswered::NotSent { .. } => FailureKind::Unavailable,
         Unanswered::Status { status, .. } => by_status(*status),
-        Unanswered::Broken | Unanswered::NoAnswer => FailureKind::InDoubt,
+        Unanswered::Broken | Unanswered::NoAnswer => FailureKind::MaybeExecuted,
         // The request itself was not executed.
         Unanswered::NotReopened(reason) => match kind_of(reason) {
-            FailureKind::InDoubt => FailureKind::Unavailable,
+            FailureKind::MaybeExecuted => FailureKind::Unavailable,
             kind => kind,
         },
         _ => FailureKind::Failed,
@@ -168,7 +168,7 @@ fn by_status(status: u16) -> FailureKind {
         403 => FailureKind::Refused,
         429 | 503 => FailureKind::Unavailable,
         // A gateway also answers so if the server behind it, which may have executed the request, does not answer in time.
-        500.. => FailureKind::InDoubt,
+        500.. => FailureKind::MaybeExecuted,
         _ => FailureKind::Failed,
     }
 }
@@ -189,14 +189,14 @@ mod tests {
         let lost = |reason| RequestFailure::from(Unanswered::NotReopened(Box::new(reason)));
         for (failure, kind) in [
             (status(503), FailureKind::Unavailable),
-            (status(504), FailureKind::InDoubt),
+            (status(504), FailureKind::MaybeExecuted),
             (status(404), FailureKind::Failed),
             (status(403), FailureKind::Refused),
-            (Unanswered::Broken.into(), FailureKind::InDoubt),
+            (Unanswered::Broken.into(), FailureKind::MaybeExecuted),
             (Unanswered::NotSent { is_secure: true }.into(), FailureKind::Unavailable),
             (lost(Unanswered::Broken), FailureKind::Unavailable),
             (lost(Unanswered::Status { status: 404, retry_after: None }), FailureKind::Failed),
-            (RequestFailure::TimedOut { has_left: true }, FailureKind::InDoubt),
+            (RequestFailure::TimedOut { has_left: true }, FailureKind::MaybeExecuted),
             (RequestFailure::TimedOut { has_left: false }, FailureKind::Unavailable),
             (RequestFailure::Silent, FailureKind::Unavailable),
             (RequestFailure::Tool, FailureKind::Failed),

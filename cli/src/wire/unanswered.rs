@@ -13,6 +13,9 @@ use crate::remedy::Remedy;
 /// The code of these errors. It is in the range that JSON-RPC leaves to implementations, and no revision of MCP uses it.
 const CODE: i64 = -32050;
 
+/// The reason of a request that the server may have executed. It is no reason of the sessions. Theirs are about the refresh token.
+pub(crate) const MAYBE_EXECUTED: &str = "maybe_executed";
+
 /// The code of JSON-RPC for bytes that are no message.
 const PARSE_ERROR: i64 = -32700;
 
@@ -34,7 +37,7 @@ pub(crate) enum Unanswered {
     Status { status: u16, retry_after: Option<Duration> },
     /// The server accepted the request, but its answer contains no message for it.
     NoAnswer,
-    /// The MCP session was lost, and could not be reopened for this reason.
+    /// The MCP session was lost, and could not be reopened for this reason. The request was not executed.
     NotReopened(Box<Unanswered>),
     /// A login is required for this reason, and the client shows its page.
     LoginPage(Box<LoginPage>, Box<Unanswered>),
@@ -82,12 +85,13 @@ impl Unanswered {
                 _ => return "bound_token",
             },
             Self::NotSent { .. } => Reason::Unreachable,
-            Self::Broken => Reason::InDoubt,
+            Self::Broken => return MAYBE_EXECUTED,
             Self::TooLarge => return "too_large",
             Self::Status { status: 429, .. } => Reason::Throttled,
             Self::Status { status: 500.., .. } => Reason::ServerTrouble,
             Self::Status { .. } => Reason::RequestRefused,
             Self::NoAnswer => return "no_answer",
+            Self::NotReopened(reason) if reason.loss().is_some() => return "session_lost",
             Self::NotReopened(reason) | Self::LoginPage(_, reason) => return reason.reason(),
             Self::TooMany => Reason::TooManyWaiters,
             Self::Excluded => return "excluded",
@@ -114,6 +118,16 @@ impl Unanswered {
         }
     }
 
+    /// How the answer to a request was lost that the server may have executed.
+    fn loss(&self) -> Option<&'static str> {
+        match self {
+            Self::Broken => Some("the connection broke before the answer"),
+            Self::TooLarge => Some("the server's answer is larger than 32 MiB"),
+            Self::NoAnswer => Some("the server took the request and sent no answer to it"),
+            _ => None,
+        }
+    }
+
     /// The sentence for people. It contains no text of the server.
     pub(crate) fn message(&self) -> String {
         let text = match self {
@@ -122,8 +136,9 @@ impl Unanswered {
                 "the server cannot be reached, or its certificate is not trusted: nothing was sent"
             }
             Self::NotSent { is_secure: false } => "the server cannot be reached: nothing was sent",
-            Self::Broken => "the connection broke before the answer: the server may have done what was asked",
-            Self::TooLarge => "the server's answer is larger than 32 MiB: it may have done what was asked",
+            Self::Broken | Self::TooLarge | Self::NoAnswer => {
+                return format!("{}: the server may have done what was asked", self.loss().unwrap_or_default());
+            }
             Self::Status { status: status @ 300..400, .. } => {
                 return format!(
                     "the server redirects to another place (status {status}), and its tokens are for this URL alone: use \
@@ -134,12 +149,12 @@ impl Unanswered {
             Self::Status { status, .. } => {
                 return format!("the server answered with status {status} and without a message of MCP");
             }
-            Self::NoAnswer => "the server took the request and sent no answer to it: it may have done what was asked",
             Self::LoginPage(_, reason) => return reason.message(),
             Self::NotReopened(reason) => {
+                let cause = reason.loss().map_or_else(|| reason.message(), str::to_owned);
                 return format!(
-                    "the server has lost the MCP session, and a new one could not be opened: {}",
-                    reason.message()
+                    "the server has lost the MCP session and has not executed the request, and a new session could not be \
+                     opened: {cause}"
                 );
             }
             Self::TooMany => "too many requests wait already: wait for some of their answers",
@@ -207,16 +222,33 @@ mod tests {
         assert_eq!(throttled["id"], "x");
         assert_eq!(throttled["error"]["data"], json!({ "reason": "throttled", "status": 429, "retry_after": 2.0 }));
         for (unanswered, reason, code) in [
-            (Unanswered::Broken, "in_doubt", CODE),
+            (Unanswered::Broken, "maybe_executed", CODE),
             (Unanswered::NotSent { is_secure: false }, "unreachable", CODE),
             (Unanswered::Status { status: 502, retry_after: None }, "server_trouble", CODE),
             (Unanswered::Status { status: 404, retry_after: None }, "request_refused", CODE),
-            (Unanswered::NotReopened(Box::new(Unanswered::Broken)), "in_doubt", CODE),
+            (Unanswered::NotReopened(Box::new(Unanswered::Broken)), "session_lost", CODE),
+            (Unanswered::NotReopened(Box::new(Unanswered::NotSent { is_secure: false })), "unreachable", CODE),
             (Unanswered::Excluded, "excluded", INVALID_PARAMS),
             (Unanswered::Ending, "shutting_down", CODE),
         ] {
             let answer = answer(&unanswered);
             assert_eq!((&answer["error"]["data"]["reason"], &answer["error"]["code"]), (&json!(reason), &json!(code)));
+        }
+    }
+
+    /// The reasons of sessions are about the refresh token. A client that reads `in_doubt` has sent nothing to its server.
+    #[test]
+    fn a_request_whose_answer_was_lost_has_no_reason_of_the_sessions() {
+        for lost in [Unanswered::Broken, Unanswered::TooLarge, Unanswered::NoAnswer] {
+            let reason = lost.reason();
+            assert!(Reason::ALL.iter().all(|known| known.as_str() != reason), "{reason}");
+            assert!(lost.message().ends_with(": the server may have done what was asked"), "{lost:?}");
+            // The request that found the session lost was not executed.
+            let message = Unanswered::NotReopened(Box::new(lost)).message();
+            assert!(
+                message.contains("has not executed the request") && !message.contains("may have done"),
+                "{message}"
+            );
         }
     }
 }

@@ -96,11 +96,11 @@ async fn troubles_that_pass_end_with_5() {
 
 /// A program that sees only the exit code must not repeat a call that the server may have executed.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_call_in_doubt_ends_with_1_and_is_sent_once() {
+async fn a_call_that_may_have_been_executed_ends_with_1_and_is_sent_once() {
     for wires in [Wires::Only2025, Wires::Only2026] {
         let scene = CallScene::on(wires, AnswerForm::Sse).await;
         scene.resource.cut_next("tools/call", 1, Cut::WithoutId);
-        assert_eq!(reason(&scene, &["echo"]).await, ("in_doubt".to_owned(), 1));
+        assert_eq!(reason(&scene, &["echo"]).await, ("maybe_executed".to_owned(), 1));
         assert_eq!(scene.resource.counts().executed("echo"), 1);
     }
 }
@@ -123,7 +123,7 @@ async fn a_call_that_takes_too_long_is_cancelled() {
     for (wires, notices) in [(Wires::Only2025, 1), (Wires::Only2026, 0)] {
         let scene = CallScene::on(wires, AnswerForm::Sse).await;
         let gate = scene.resource.hold("slow", HoldAt::InTool);
-        assert_eq!(reason(&scene, &["slow", "--timeout", "3s"]).await, ("in_doubt".to_owned(), 1));
+        assert_eq!(reason(&scene, &["slow", "--timeout", "3s"]).await, ("maybe_executed".to_owned(), 1));
         let counts = scene.resource.until(|counts| counts.aborted == 1).await;
         assert_eq!((counts.of("notifications/cancelled"), counts.executed("slow")), (notices, 1), "{wires:?}");
         gate.open();

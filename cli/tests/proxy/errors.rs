@@ -63,7 +63,7 @@ async fn a_connection_that_breaks_is_an_error_and_the_request_is_not_sent_again(
         proxy.send(json!({ "id": 1, "method": "a" }).to_string()).await;
         let post = server.post().await;
         post.write_and_close(bytes).await;
-        assert_eq!(proxy.message().await["error"]["data"], json!({ "reason": "in_doubt" }), "{bytes}");
+        assert_eq!(proxy.message().await["error"]["data"], json!({ "reason": "maybe_executed" }), "{bytes}");
     }
     assert_eq!(server.left(), [] as [&str; 0]);
 }

@@ -86,7 +86,7 @@ async fn a_stream_that_breaks_is_an_error_and_is_not_resumed() {
     let mut stream = server.post().await.events().await;
     assert!(stream.bytes("id: 5\nretry: 1\ndata:\n\n").await);
     stream.end().await;
-    assert_eq!(proxy.message().await["error"]["data"], json!({ "reason": "in_doubt" }));
+    assert_eq!(proxy.message().await["error"]["data"], json!({ "reason": "maybe_executed" }));
     assert_eq!(server.left(), [] as [&str; 0]);
 }
 

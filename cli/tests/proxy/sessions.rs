@@ -121,12 +121,19 @@ async fn a_session_that_cannot_be_renewed_is_an_error_and_the_next_request_tries
     server.post().await.reply(503, &[("retry-after", "3")], "busy").await;
     let answer = proxy.message().await;
     assert_eq!(answer["error"]["data"], json!({ "reason": "server_trouble", "retry_after": 3.0 }));
+    // If the connection of the new session breaks, only `initialize` may have been executed.
     proxy.send(json!({ "id": 2, "method": "a" }).to_string()).await;
+    server.post().await.reply(404, &[], "").await;
+    let post = server.post().await;
+    assert_eq!(post.json()["method"], "initialize");
+    post.write_and_close("").await;
+    assert_eq!(proxy.message().await["error"]["data"], json!({ "reason": "session_lost" }));
+    proxy.send(json!({ "id": 3, "method": "a" }).to_string()).await;
     server.post().await.reply(404, &[], "").await;
     server.answer_initialize("s2").await;
     server.post().await.accepted().await;
     server.post().await.result(json!({})).await;
-    assert_eq!(proxy.answer(&json!(2)).await["result"], json!({}));
+    assert_eq!(proxy.answer(&json!(3)).await["result"], json!({}));
 }
 
 #[tokio::test(flavor = "multi_thread")]

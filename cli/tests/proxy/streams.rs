@@ -49,7 +49,7 @@ async fn a_request_whose_stream_cannot_be_resumed_gets_an_error_and_is_sent_once
     proxy.message().await;
     stream.cut();
     let answer = proxy.message().await;
-    assert_eq!((&answer["id"], &answer["error"]["data"]), (&json!(1), &json!({ "reason": "in_doubt" })));
+    assert_eq!((&answer["id"], &answer["error"]["data"]), (&json!(1), &json!({ "reason": "maybe_executed" })));
     assert!(answer["error"]["message"].as_str().unwrap().contains("may have done what was asked"));
     // With one, at a server that cannot resume.
     proxy.send(json!({ "id": 2, "method": "a" }).to_string()).await;
@@ -57,7 +57,7 @@ async fn a_request_whose_stream_cannot_be_resumed_gets_an_error_and_is_sent_once
     assert!(stream.bytes("retry: 20\nid: e1\ndata:\n\n").await);
     stream.end().await;
     server.next("GET").await.reply(405, &[], "").await;
-    assert_eq!(proxy.message().await["error"]["data"]["reason"], "in_doubt");
+    assert_eq!(proxy.message().await["error"]["data"]["reason"], "maybe_executed");
     assert_eq!(server.left(), [] as [&str; 0]);
 }
 
