@@ -39,13 +39,16 @@ impl Configuring {
 impl Session {
     /// Starts to make `renewal` the identity's renewal plan.
     pub(super) fn configure(&mut self, reply: ReplyId, renewal: Box<RenewalPlan>, now: Now, out: &mut Output) {
+        // The process stops.
         if self.stopping {
             return out.answer_configure(reply, Err(ConfigureError::ShuttingDown));
         }
+        // One login, logout or configuration of the session is written at a time. A logout is `closing`.
         if self.installing.is_some() || self.configuring.is_some() || self.is_closing() {
             return out.answer_configure(reply, Err(ConfigureError::Busy));
         }
         self.configuring = Some(Configuring { reply, step: Step::Reading(renewal) });
+        // A view that was only assumed, because the store could not be read, does not show whether there is a grant.
         if self.knowledge.stored_view().is_some() {
             self.write_plan(now, out);
         } else {
@@ -53,7 +56,7 @@ impl Session {
         }
     }
 
-    /// Continues when the record is known or has changed.
+    /// Continues after the first read of the record, and after each later change of it.
     pub(super) fn new_view_for_configuring(&mut self, now: Now, out: &mut Output) {
         self.write_plan(now, out);
     }
@@ -65,6 +68,7 @@ impl Session {
         else {
             return;
         };
+        // This view came from the store, because it was checked above, or was read since.
         let Some(view) = self.knowledge.view().filter(|view| view.plan.is_some()) else {
             return out.answer_configure(reply, Err(ConfigureError::NotSignedIn));
         };
@@ -103,6 +107,7 @@ impl Session {
             }
             Ok(Changed::Conflict { why, current }) => {
                 self.update(current.map_or_else(View::vacant, |record| record.view()), now, out);
+                // The only other conflict of this change is `Moved`, for another epoch or a record without a grant.
                 Err(if why == Conflict::Marked { ConfigureError::Marked } else { ConfigureError::Superseded })
             }
             Err(fault) => {
@@ -116,7 +121,7 @@ impl Session {
     /// Fails the configuration, because the process stops.
     pub(super) fn stop_configuring(&mut self, out: &mut Output) {
         if let Some(configuring) = self.configuring.take() {
-            // Once the write is under way, only the store knows its outcome.
+            // A write that is under way may still take effect. `TimedOut` reports that its outcome is unknown.
             let error = match configuring.step {
                 Step::Reading(_) => ConfigureError::ShuttingDown,
                 Step::Writing { .. } => ConfigureError::StoreTrouble(StoreFault::TimedOut),
@@ -125,7 +130,7 @@ impl Session {
         }
     }
 
-    /// The renewal plan of the identity. It is the plan of the newest known grant, or else the policy's.
+    /// The renewal plan of the identity. It is the plan of the newest known record's grant, or else the policy's.
     pub(super) fn renewal(&self) -> &RenewalPlan {
         self.knowledge.plan().unwrap_or(&self.policy.renewal)
     }
@@ -134,7 +139,7 @@ impl Session {
     pub(super) fn learn_plan(&mut self, plan: Option<&RenewalPlan>) {
         let plan = plan.unwrap_or(&self.policy.renewal);
         if plan != self.renewal() {
-            // The backoff for a missing source does not apply to the new plan.
+            // A backoff that began because the host has no source of the old plan's name does not apply to the new plan.
             self.pauses.forget_missing_source();
             let other = (*plan != self.policy.renewal).then(|| plan.clone());
             self.knowledge.set_plan(other);
