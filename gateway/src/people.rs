@@ -14,7 +14,7 @@ use tokenkeeper::{AuthSession, IdentityError, SessionSpec};
 use crate::law::FamilyId;
 use crate::store::{Entry, Expiring, GatewayStore, Key, Person, StoreTrouble, Swapped};
 
-/// How often a change of a person is tried again after another replica's.
+/// The maximum number of attempts at a change of a person. An attempt fails if another request changed the person meanwhile.
 const TRIES: usize = 8;
 
 /// Names the person of an upstream session that has just signed in.
@@ -41,7 +41,7 @@ pub struct IdentifyByUser {
 }
 
 impl IdentifyByUser {
-    /// The persons of this issuer, or of this other name of the provider, which never changes.
+    /// Names persons under `issuer`, which is the provider's issuer or another name of the provider that never changes.
     pub fn at(issuer: impl Into<String>) -> Self {
         Self { issuer: issuer.into() }
     }
@@ -50,9 +50,11 @@ impl IdentifyByUser {
 #[async_trait]
 impl Identify for IdentifyByUser {
     async fn identify(&self, session: &AuthSession) -> Result<UpstreamUser, IdentifyError> {
-        // An account that was used before has another session, so that no earlier answer is at hand.
+        // Each login at the first upstream has an account, and so a session, of its own. `user` therefore asks the provider,
+        // and cannot return the person of an earlier login.
         let user = session.user().await.map_err(|error| match error.is_transient() {
             true => IdentifyError::Unavailable { retry_after: error.retry_after() },
+            // With each other error, this token will not name the person, and trying again does not help.
             false => IdentifyError::NoPerson,
         })?;
         Ok(UpstreamUser { issuer: self.issuer.clone(), subject: user.subject().to_owned() })
@@ -90,7 +92,7 @@ pub enum IdentifyError {
         /// The time after which trying again makes sense.
         retry_after: Option<Duration>,
     },
-    /// The provider names no person for the token.
+    /// The provider names no person for the token, or refuses to. Trying again does not help.
     #[error("the provider names no person for this sign-in: check the scopes that are asked for")]
     NoPerson,
 }
@@ -105,19 +107,20 @@ pub struct Upstream {
 }
 
 impl Upstream {
-    /// The provider of `spec`, whose account does not matter, under a name of the host's own. The name is a part of URLs.
+    /// The provider of `spec`, under a name that the host chooses. The name is a part of URLs. The gateway replaces the account
+    /// of `spec` by one for each person.
     pub fn new(name: impl Into<String>, spec: SessionSpec) -> Self {
         let name = name.into();
         Self { label: name.clone(), name, spec, scopes: Vec::new() }
     }
 
-    /// The name that persons see. Default: the name of the host's own.
+    /// The name that persons see. Default: the name that [`new`](Self::new) was given.
     #[must_use]
     pub fn label(self, label: impl Into<String>) -> Self {
         Self { label: label.into(), ..self }
     }
 
-    /// The scopes that logins ask for. Default: those that the provider's resource asks for.
+    /// The scopes that logins ask for. Default: those that the session's target asks for.
     #[must_use]
     pub fn scopes(self, scopes: impl IntoIterator<Item = impl Into<String>>) -> Self {
         Self { scopes: scopes.into_iter().map(Into::into).collect(), ..self }
@@ -137,7 +140,9 @@ pub(crate) struct People {
 /// Why a person could not be stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum PeopleError {
+    /// The store cannot be used, or other requests changed the person during each of the attempts.
     Trouble,
+    /// The store has no room for a further person.
     Full,
 }
 
@@ -152,7 +157,8 @@ impl People {
         Self { store }
     }
 
-    /// The person, whose account is that of the session at the first upstream.
+    /// The person. Their account is that of their session at the first upstream. Those at the other upstreams have the subject
+    /// as their account.
     pub(crate) async fn person(&self, subject: &str, now: WallTime) -> Result<Option<Person>, StoreTrouble> {
         let stored = self.store.load(&Key::Person(subject.to_owned()), now).await?;
         Ok(stored.and_then(|stored| match stored.entry {
@@ -177,7 +183,8 @@ impl People {
         self.change(subject, next, expires, now).await
     }
 
-    /// Notes a family that begins, and forgets those that are gone. The person is kept until `expires` at least.
+    /// Adds a family to the person's list, and takes those that are gone off it. A person who is not stored is not added. The
+    /// person is kept until `expires`.
     pub(crate) async fn begins(
         &self,
         subject: &str,
@@ -195,7 +202,8 @@ impl People {
         self.change(subject, next, expires, now).await
     }
 
-    /// Ends everything of the subject that has begun until now. A subject that is not known has nothing.
+    /// Notes that the subject has signed out now. Each later use of a cookie or token that began until now is refused
+    /// ([`Person::has_ended`]). For a subject without a person, nothing is written.
     pub(crate) async fn sign_out(&self, subject: &str, expires: WallTime, now: WallTime) -> Result<(), PeopleError> {
         let next = |present: Option<Person>| Some(Person { signed_out: Some(now.as_millis()), ..present? });
         self.change(subject, next, expires, now).await

@@ -1,4 +1,5 @@
-//! The page at which a person signs in to an upstream again. The answer to an inbound request names it.
+//! The page at which a person signs in to an upstream, for the first time or again. A 403 to an inbound request has the URL of
+//! this page, if the upstream needs a login.
 //!
 //! The login begins with the page's button and not with the page, so that a link or an image on another site begins none.
 
@@ -16,6 +17,7 @@ use crate::text::escaped;
 
 pub(super) async fn page(State(gateway): State<Gateway>, Path(name): Path<String>, headers: HeaderMap) -> Response {
     let Some((_, upstream)) = gateway.0.upstream(&name) else { return unknown() };
+    // The only error is a lack of randomness.
     let Ok(form) = Form::new(&gateway, &headers, Use::LoginForm, &name) else {
         return pages::trouble(
             StatusCode::INTERNAL_SERVER_ERROR,
@@ -23,6 +25,8 @@ pub(super) async fn page(State(gateway): State<Gateway>, Path(name): Path<String
             "The gateway has no randomness. Tell its operator.",
         );
     };
+    // `name` is equal to an upstream's name, which consists of lower-case letters, digits and hyphens, and needs no escapes.
+    // `pages::page` escapes the title.
     let (label, gateway_name) = (escaped(&upstream.label), escaped(&gateway.0.name));
     let html = format!(
         "<p>{gateway_name} needs you to sign in to {label}.</p>\
@@ -40,18 +44,23 @@ pub(super) async fn begin(
     body: Bytes,
 ) -> Response {
     let Some((place, _)) = gateway.0.upstream(&name) else { return unknown() };
+    // The form's content is the name of the upstream that its page was for.
     let read = forms::read::<String>(&gateway, &headers, Use::LoginForm, &body);
     match read.and_then(|(asked, _)| (asked == name).then_some(()).ok_or("It was shown for another provider.")) {
         Ok(()) => {}
         Err(advice) => return pages::trouble(StatusCode::BAD_REQUEST, "This answer was not taken", advice),
     }
     match (place, flow::person_of(&gateway, &headers).await) {
+        // The first upstream identifies the person, so that the person whom the browser remembers does not matter.
         (0, _) => flow::begin(&gateway, &headers, 0, None, Goal::Session).await,
+        // Without a known person, a login at the first upstream comes before the one that was asked for.
         (place, None) => flow::begin(&gateway, &headers, 0, None, Goal::Another(place)).await,
+        // The session at this upstream is added to those of the person.
         (place, Some(subject)) => flow::begin(&gateway, &headers, place, Some(&subject), Goal::Session).await,
     }
 }
 
+/// The answer to an address with a name that no upstream has.
 fn unknown() -> Response {
     let advice = "Check the address, or start again in the app.";
     pages::trouble(StatusCode::NOT_FOUND, "There is no such provider", advice)
