@@ -5,12 +5,12 @@ use std::collections::VecDeque;
 /// The order of a message in relation to those before and after it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum SendOrder {
-    /// For notifications, answers and the first request of a session. They are sent one after another, and the messages after
-    /// one of them wait for its end.
+    /// For notifications, answers and the first request of an MCP session (`initialize`). They are sent one after another, and
+    /// later messages of any order wait for each of them, until the relay calls [`SendLane::done`].
     Serial,
     /// For requests. They are sent side by side, up to a limit.
     Parallel,
-    /// For requests whose answers last as long as the session. They are sent side by side without a limit.
+    /// For requests whose answers last as long as the MCP session. They are sent side by side without a limit.
     Unbounded,
 }
 
@@ -22,6 +22,7 @@ pub(super) struct SendLane<T> {
     side_by_side: VecDeque<(u64, SendOrder, T)>,
     /// The position of the message that is being sent and that later messages wait for.
     running_in_order: Option<u64>,
+    /// The number of [`Parallel`](SendOrder::Parallel) messages that are being sent.
     running: usize,
     next: u64,
 }
@@ -48,7 +49,7 @@ impl<T> SendLane<T> {
         }
     }
 
-    /// Takes the next message that may be sent now. The caller reports its end to [`done`](Self::done).
+    /// Takes the next message that may be sent now. The caller calls [`done`](Self::done) once for it.
     pub(super) fn start(&mut self) -> Option<(SendOrder, T)> {
         if self.running_in_order.is_none()
             && let Some((position, message)) = self.in_order.pop_front()
@@ -56,8 +57,8 @@ impl<T> SendLane<T> {
             self.running_in_order = Some(position);
             return Some((SendOrder::Serial, message));
         }
-        let waiting = self.in_order.front().map(|(position, _)| *position);
-        let barrier = self.running_in_order.or(waiting).unwrap_or(u64::MAX);
+        // If no serial message is being sent, then none waits either.
+        let barrier = self.running_in_order.unwrap_or(u64::MAX);
         let has_room = self.running < self.max_side_by_side;
         let may_go = |(position, order, _): &(u64, SendOrder, T)| {
             *position < barrier && (has_room || *order == SendOrder::Unbounded)
@@ -70,7 +71,8 @@ impl<T> SendLane<T> {
         Some((order, message))
     }
 
-    /// Reports that a message has ended, or that later messages no longer wait for it.
+    /// Reports that a message of this order was handled to its end (a request was answered, another message was taken or has
+    /// failed), or that later messages no longer wait for a serial one that takes long.
     pub(super) fn done(&mut self, order: SendOrder) {
         match order {
             SendOrder::Serial => self.running_in_order = None,
@@ -79,7 +81,8 @@ impl<T> SendLane<T> {
         }
     }
 
-    /// Removes the first waiting request for which `is_wanted` is true. It is then never sent.
+    /// Removes the first waiting request for which `is_wanted` is true, so that it is never sent. Serial messages are not among
+    /// them, because a client must not cancel `initialize`.
     pub(super) fn remove(&mut self, is_wanted: impl Fn(&T) -> bool) -> Option<T> {
         let at = self.side_by_side.iter().position(|(.., message)| is_wanted(message))?;
         self.side_by_side.remove(at).map(|(.., message)| message)
@@ -91,12 +94,12 @@ impl<T> SendLane<T> {
         in_order.chain(std::mem::take(&mut self.side_by_side).into_iter().map(|(.., message)| message))
     }
 
-    /// The number of requests that wait.
+    /// The number of requests that wait, without `initialize`, which is serial.
     pub(super) fn waiting(&self) -> usize {
         self.side_by_side.len()
     }
 
-    /// Whether no message waits, and none that counts here is being sent.
+    /// Whether no message waits, and none is being sent except unbounded ones.
     pub(super) fn is_idle(&self) -> bool {
         self.in_order.is_empty() && self.side_by_side.is_empty() && self.running_in_order.is_none() && self.running == 0
     }
@@ -136,6 +139,7 @@ mod tests {
         ] {
             lane.push(order, message);
         }
+        // A serial message waits for no request, so that it is sent before requests that came earlier and still wait.
         let mut started: Vec<_> = std::iter::from_fn(|| lane.start()).map(|(_, message)| message).collect();
         assert_eq!(started, ["cancel a", "a", "listen"]);
         lane.done(SendOrder::Serial);
