@@ -1,4 +1,4 @@
-//! The report of a refusal.
+//! Reports a refused lease to its session, even if the caller gives up first.
 
 use std::future::Future;
 use std::pin::pin;
@@ -6,11 +6,12 @@ use std::task::{Context, Waker};
 
 use crate::{AuthSession, ChallengeKey, Lease, OperationKey, TokenError};
 
-/// The report of a refused lease to its session. A report that was not made before is made on drop. So the next caller does
-/// not get the refused token, even if this caller gives up while metadata is read.
+/// The report of a refused lease to its session. A report that was not begun is made on drop. So the next caller does not get
+/// the refused token, even if this call is dropped before [`make`](Self::make), while it reads the metadata that the challenge
+/// names.
 pub(super) struct Report {
     session: AuthSession,
-    /// `None` once the report was made.
+    /// `None` once the report was begun.
     lease: Option<Lease>,
     operation: OperationKey,
     challenge: ChallengeKey,
@@ -21,10 +22,12 @@ impl Report {
         Self { session, lease: Some(lease), operation, challenge }
     }
 
-    /// Makes the report. It takes effect with the first poll.
+    /// Makes the report. The refusal takes effect with the first poll, and the rest waits for the session's answer, which is
+    /// that of [`AuthSession::invalidate`].
     pub(super) async fn make(mut self) -> Result<(), TokenError> {
         match self.lease.take() {
             Some(lease) => self.session.invalidate(&lease, self.operation, self.challenge).await,
+            // Never reached, because only this method and the drop take the lease.
             None => Ok(()),
         }
     }
@@ -34,7 +37,7 @@ impl Drop for Report {
     fn drop(&mut self) {
         if let Some(lease) = self.lease.take() {
             let report = pin!(self.session.invalidate(&lease, self.operation, self.challenge));
-            // The first poll records the refusal. Its result is not needed.
+            // `invalidate` delivers the refusal before it waits for the first time, so that one poll is enough.
             let _answer = report.poll(&mut Context::from_waker(Waker::noop()));
         }
     }

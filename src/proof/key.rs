@@ -1,4 +1,4 @@
-//! The key of a session, and its signatures (ES256).
+//! The key that a session's proofs are signed with (DPoP), and its signatures (ES256).
 
 use tokenkeeper_actors::values::{AccessToken, DpopKey};
 
@@ -8,7 +8,7 @@ pub(super) struct Claims<'a> {
     pub(super) htm: &'a str,
     pub(super) htu: &'a str,
     pub(super) iat: u64,
-    /// The token whose digest the proof contains.
+    /// The token whose SHA-256 hash the proof contains.
     pub(super) ath: Option<&'a AccessToken>,
     pub(super) nonce: Option<&'a str>,
 }
@@ -39,6 +39,7 @@ impl ProofKey {
 
     pub(super) fn sign(&self, claims: &Claims<'_>) -> Option<String> {
         let Claims { jti, htm, htu, iat, ath, nonce } = *claims;
+        // Without this, the fields would count as never read in this build.
         let _never_signed = (jti, htm, htu, iat, ath, nonce);
         match *self {}
     }
@@ -73,7 +74,8 @@ mod signing {
         header: String,
     }
 
-    /// The form in which a record keeps the key, a JWK (RFC 7518 section 6.2). The public members follow from the private one.
+    /// A private key as a JWK (RFC 7518 section 6.2), without `x` and `y`, which are computed from `d`. A record keeps a key
+    /// that was drawn here in this form.
     #[derive(Serialize, Deserialize, Zeroize, ZeroizeOnDrop)]
     struct Jwk {
         kty: String,
@@ -83,7 +85,7 @@ mod signing {
 
     #[derive(Serialize)]
     struct PublicJwk<'a> {
-        // In the order of RFC 7638 section 3.2, so that its digest is the thumbprint.
+        // In the order of RFC 7638 section 3.2, so that its hash is the thumbprint.
         crv: &'a str,
         kty: &'a str,
         x: &'a str,
@@ -112,8 +114,8 @@ mod signing {
     impl ProofKey {
         pub(crate) const IS_SUPPORTED: bool = true;
 
-        /// A new key in its stored form. `None` if the operating system has no randomness.
-        #[expect(clippy::disallowed_methods, reason = "the driver's own randomness, for secrets")]
+        /// A new key as a JWK. `None` if the operating system gives no randomness, or if no draw was a key of the curve.
+        #[expect(clippy::disallowed_methods, reason = "a key is a secret, and comes from the operating system")]
         pub(crate) fn draw() -> Option<DpopKey> {
             for _ in 0..MAX_DRAWS {
                 let mut bytes = Zeroizing::new([0; 32]);
@@ -127,7 +129,8 @@ mod signing {
             None
         }
 
-        /// The key in its stored form, or one that a host brought as a private JWK or as PEM (PKCS #8).
+        /// Reads a private key, which is a JWK or PEM (PKCS #8). `None` if `stored` is neither, or is no key of the curve
+        /// P-256.
         pub(crate) fn open(stored: &DpopKey) -> Option<Self> {
             let text = stored.expose();
             let secret = if text.trim_start().starts_with("-----") {
@@ -154,7 +157,7 @@ mod signing {
             URL_SAFE_NO_PAD.encode(Sha256::digest(jwk))
         }
 
-        /// A signed proof. `None` for claims without a JSON form.
+        /// A signed proof. `None` if the claims cannot be written as JSON, which does not happen with these types.
         pub(in crate::proof) fn sign(&self, claims: &Claims<'_>) -> Option<String> {
             let Claims { jti, htm, htu, iat, ath, nonce } = *claims;
             let ath = ath.map(|token| URL_SAFE_NO_PAD.encode(Sha256::digest(token.expose().as_bytes())));
