@@ -222,9 +222,24 @@ impl Answer {
 fn reason(profile: &Profile, refused: &Refused) -> LoginReason {
     match &refused.error {
         Some(word) if profile.client_words.contains(word) => LoginReason::ClientRejected,
+        // Zoho limits requests with a word that means elsewhere that the person has declined.
+        Some(word) if profile.unspent_words.contains(word) => LoginReason::ServerTrouble,
         Some(word) if word == "access_denied" => LoginReason::Denied,
         Some(word) if word == WANTS_NONCE || word == PROOF_REFUSED => LoginReason::ProofRefused,
         _ if refused.status == 429 || refused.status >= 500 => LoginReason::ServerTrouble,
         _ => LoginReason::Refused,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_providers_word_for_trouble_is_no_answer_of_the_person() {
+        let refused = Refused { status: 400, error: Some("access_denied".to_owned()), retry_after: None };
+        assert_eq!(reason(&Profile::default(), &refused), LoginReason::Denied);
+        let zoho = Profile { unspent_words: vec!["access_denied".to_owned()], ..Profile::default() };
+        assert_eq!(reason(&zoho, &refused), LoginReason::ServerTrouble);
     }
 }

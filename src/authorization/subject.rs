@@ -22,7 +22,38 @@ struct Response<'a> {
 struct Claims {
     iss: String,
     sub: String,
+    /// Microsoft's tenant.
+    tid: Option<String>,
 }
+
+impl Claims {
+    /// Whether `issuer` issued the token.
+    fn are_of(&self, issuer: &str) -> bool {
+        self.iss == issuer || self.tid.as_deref().is_some_and(|tenant| self.iss == of_tenant(issuer, tenant))
+    }
+}
+
+/// Microsoft's issuer for one tenant, if `issuer` is that for several. The ID tokens of such an issuer name the tenant's
+/// (learn.microsoft.com, ID token claims reference). Any other issuer stays as it is.
+fn of_tenant(issuer: &str, tenant: &str) -> String {
+    let is_tenant = tenant.chars().all(|c| c.is_ascii_alphanumeric() || c == '-');
+    let host = MICROSOFT.iter().find_map(|host| Some((host, issuer.strip_prefix(host)?))).filter(|_| is_tenant);
+    let shared = host.and_then(|(host, path)| {
+        let end = SEVERAL_TENANTS.iter().find_map(|name| path.strip_prefix(name)?.strip_prefix('/'))?;
+        Some(format!("{host}{tenant}/{end}"))
+    });
+    shared.unwrap_or_else(|| issuer.to_owned())
+}
+
+/// The origins of Microsoft's issuers.
+const MICROSOFT: [&str; 3] = [
+    "https://login.microsoftonline.com/",
+    "https://login.microsoftonline.us/",
+    "https://login.partner.microsoftonline.cn/",
+];
+
+/// The names that stand for several tenants in the URL of an issuer.
+const SEVERAL_TENANTS: [&str; 4] = ["common", "consumers", "organizations", "{tenantid}"];
 
 /// Returns the subject of the ID token in a token endpoint's `answer`. `None` if there is no ID token that can be read, or if
 /// `issuer` did not issue it.
@@ -41,9 +72,10 @@ pub(super) fn of_answer(answer: &[u8], issuer: &str) -> Option<Subject> {
     };
     // Some servers pad the parts of a token.
     let claims = Zeroizing::new(URL_SAFE_NO_PAD.decode(claims.trim_end_matches('=')).ok()?);
-    let Claims { iss, sub } = serde_json::from_slice(&claims).ok()?;
+    let claims: Claims = serde_json::from_slice(&claims).ok()?;
+    let (is_own, sub) = (claims.are_of(issuer), claims.sub);
     let is_valid = !sub.is_empty() && sub.len() <= MAX_SUBJECT && !sub.chars().any(char::is_control);
-    (iss == issuer && is_valid).then_some(Subject(sub))
+    (is_own && is_valid).then_some(Subject(sub))
 }
 
 #[cfg(test)]
@@ -71,6 +103,33 @@ mod tests {
         }
         let long = format!(r#"{{"iss":"https://as.example.com","sub":"{}"}}"#, "x".repeat(256));
         assert_eq!(read(&long), None);
+    }
+
+    #[test]
+    fn microsofts_issuer_of_several_tenants_names_the_tenant_in_its_tokens() {
+        let read = |issuer: &str, claims: &str| of_answer(&answer(claims), issuer).is_some();
+        let tenants =
+            r#"{"iss":"https://login.microsoftonline.com/9188040d-6c67/v2.0","tid":"9188040d-6c67","sub":"ann"}"#;
+        for name in ["organizations", "common", "consumers", "{tenantid}", "9188040d-6c67"] {
+            assert!(read(&format!("https://login.microsoftonline.com/{name}/v2.0"), tenants), "{name}");
+        }
+        for other in [
+            "https://login.microsoftonline.com/another-tenant/v2.0",
+            "https://login.microsoftonline.com/organizations/v1.0",
+            "https://login.microsoftonline.us/organizations/v2.0",
+            "https://login.microsoftonline.com.evil.example/organizations/v2.0",
+            "https://as.example.com/organizations/v2.0",
+        ] {
+            assert!(!read(other, tenants), "{other}");
+        }
+        let organizations = "https://login.microsoftonline.com/organizations/v2.0";
+        for claims in [
+            r#"{"iss":"https://login.microsoftonline.com/one/v2.0","tid":"another","sub":"ann"}"#,
+            r#"{"iss":"https://login.microsoftonline.com/one/v2.0","sub":"ann"}"#,
+            r#"{"iss":"https://login.microsoftonline.com/a/../b/v2.0","tid":"a/../b","sub":"ann"}"#,
+        ] {
+            assert!(!read(organizations, claims), "{claims}");
+        }
     }
 
     #[test]

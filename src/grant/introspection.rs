@@ -3,21 +3,24 @@
 use std::time::Duration;
 
 use serde::Deserialize;
+use serde_json::Value;
 use tokenkeeper_actors::law::profile::Tokens;
 use tokenkeeper_actors::values::record::Grant;
-use tokenkeeper_actors::values::{ServerIdentity, Validity, WallTime};
+use tokenkeeper_actors::values::{ServerIdentity, Validity};
 
-use super::{BodyFormat, RefreshGrant, Signing, request};
+use super::answer::LONGEST;
+use super::time::until;
+use super::{BodyFormat, RefreshGrant, Signing, request, server_time};
 use crate::http::{DEFAULT_ANSWER_MOST, Departure, Exchange, decode};
 
 /// The time-out. It is short, because callers wait for a token that is good already.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The answer (section 2.2).
+/// The answer (section 2.2). Some servers write the time as a text.
 #[derive(Deserialize)]
 struct Introspection {
     active: bool,
-    exp: Option<u64>,
+    exp: Option<Value>,
 }
 
 impl RefreshGrant {
@@ -45,10 +48,15 @@ impl RefreshGrant {
         let Some(answer) = answer.ok().and_then(|answer| decode(answer, max_answer).ok()) else { return };
         let named = serde_json::from_slice::<Introspection>(answer.body().as_bytes());
         let named = named.ok().filter(|named| named.active && answer.status().is_success());
-        let Some(end) = named.and_then(|named| named.exp?.checked_mul(1_000)).map(WallTime::from_millis) else {
-            return;
-        };
         let asked = tokens.validity.anchored();
-        tokens.validity = Validity::new(asked, Some(end.since(asked.wall)));
+        // Both times are the server's, if it names its own.
+        let now = server_time(answer.headers()).unwrap_or(asked.wall);
+        let left = named.and_then(|named| match named.exp? {
+            Value::String(text) => until(&text, now),
+            number => until(&number.to_string(), now),
+        });
+        if let Some(left) = left {
+            tokens.validity = Validity::new(asked, Some(left.min(LONGEST)));
+        }
     }
 }

@@ -60,6 +60,9 @@ pub(crate) static ALL: &[Vendor] = &[
         }),
         body: Body::Json,
         dead: (403, r#"{"error":"invalid_grant","error_description":"Unknown or invalid refresh token."}"#),
+        // For ten minutes (community.developer.atlassian.com, t/54172).
+        rotation: Rotation::Grace,
+        lost: Lost::Recovers,
         api: "https://api.atlassian.com/me",
         odd: &[
             (403, r#"{"error":"unauthorized_client","error_description":"refresh_token is invalid"}"#, Odd::Dead),
@@ -81,6 +84,7 @@ pub(crate) static ALL: &[Vendor] = &[
         token: "https://login.microsoftonline.com/organizations/oauth2/v2.0/token",
         page: Some(Page {
             url: "https://login.microsoftonline.com/organizations/oauth2/v2.0/authorize",
+            parameters: &[("prompt", "select_account")],
             offline: Offline::Scope("offline_access"),
             ..PAGE
         }),
@@ -99,12 +103,16 @@ pub(crate) static ALL: &[Vendor] = &[
         rotation: Rotation::OldStaysGood,
         lost: Lost::Recovers,
         api: "https://graph.microsoft.com/v1.0/me",
-        odd: &[(
-            400,
-            r#"{"error":"interaction_required","error_description":"AADSTS50076: multi-factor authentication",
-                "suberror":"basic_action"}"#,
-            Odd::Dead,
-        )],
+        odd: &[
+            (
+                400,
+                r#"{"error":"interaction_required","error_description":"AADSTS50076: multi-factor authentication",
+                    "suberror":"basic_action"}"#,
+                Odd::Dead,
+            ),
+            (400, r#"{"error":"consent_required","error_description":"AADSTS65001: no consent"}"#, Odd::Dead),
+            (400, r#"{"error":"login_required","error_description":"AADSTS50058: no session"}"#, Odd::Dead),
+        ],
         ..STRICT
     },
     Vendor {
@@ -402,11 +410,14 @@ pub(crate) static ALL: &[Vendor] = &[
         refresh: r#"{"status":0,"body":{"userid":363,"access_token":"{at}","refresh_token":"{rt}","scope":"read,write",
             "expires_in":10800,"token_type":"Bearer"}}"#,
         lifetime: Some(10_800),
-        dead: (200, r#"{"status":401,"body":{},"error":"Invalid refresh token"}"#),
+        dead: (200, r#"{"status":503,"body":{},"error":"Invalid Params: invalid refresh_token"}"#),
         rotation: Rotation::UntilUsed,
         lost: Lost::Recovers,
         api: "https://wbsapi.withings.net/measure",
-        odd: &[(200, r#"{"status":601,"body":{},"error":"Too Many Requests"}"#, Odd::Passes)],
+        odd: &[
+            (200, r#"{"status":401,"body":{},"error":"Invalid refresh token"}"#, Odd::Dead),
+            (200, r#"{"status":601,"body":{},"error":"Too Many Requests"}"#, Odd::Passes),
+        ],
         ..STRICT
     },
     // A repeat within 30 s is answered with the same pair.

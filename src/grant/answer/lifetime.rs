@@ -15,7 +15,7 @@ const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// Some providers issue tokens for 60 days (LinkedIn, Twitch), and some write "for ever" as ten years or as the largest
 /// number that they have. A token that is believed for too long is handed out until it is refused. A token that is
 /// believed for less than its lifetime is refreshed every 90 days.
-const LONGEST: Duration = DAY.saturating_mul(90);
+pub(in crate::grant) const LONGEST: Duration = DAY.saturating_mul(90);
 
 /// A lifetime above this is compared with all other members of the answer, because it may be in another unit.
 const DOUBTFUL: Duration = DAY.saturating_mul(7);

@@ -13,6 +13,7 @@ use http::Response;
 use tokenkeeper_actors::law::profile::{Evidence, Profile, Refused, Tokens};
 use tokenkeeper_actors::values::{AccessToken, Moment, Validity, WallTime};
 
+pub(super) use self::lifetime::LONGEST;
 use self::members::Members;
 pub use self::members::split_scopes;
 use super::retry_after;

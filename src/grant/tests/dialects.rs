@@ -75,6 +75,10 @@ async fn a_lifetime_is_looked_up_where_nothing_can_be_lost_by_it() {
     // The same answer is the one of both endpoints. The clock stands at 1767225600.
     let named = r#"{"access_token":"at","active":true,"exp":1767229200}"#;
     assert_eq!(looked_up(named, OWN).await, (both.clone(), Some(Duration::from_secs(3600))));
+    let as_text = r#"{"access_token":"at","active":true,"exp":"1767229200"}"#;
+    assert_eq!(looked_up(as_text, OWN).await, (both.clone(), Some(Duration::from_secs(3600))));
+    let in_years = r#"{"access_token":"at","active":true,"exp":4102444800}"#;
+    assert_eq!(looked_up(in_years, OWN).await, (both.clone(), Some(Duration::from_secs(90 * 86_400))));
     for unusable in [
         r#"{"access_token":"at"}"#,
         r#"{"access_token":"at","active":false,"exp":1767229200}"#,

@@ -45,21 +45,22 @@ pub(super) fn lay(rows: &Rows, text: &str) -> Result<Rows, ProvidersError> {
     // changes only the members that it contains.
     let written: Value = serde_json::from_str(text).map_err(ProvidersError::syntax)?;
     let layer = Layer { rows, entries: table.providers.0 };
-    let mut laid = rows.clone();
-    let mut own = BTreeMap::new();
-    for name in layer.entries.keys() {
-        let facts = layer.facts(name, &written["providers"])?;
-        let parsed = name_of(name)?;
-        for host in &facts.hosts {
-            if let Some(other) = own.insert(host.clone(), name.clone()) {
-                let told =
-                    format!("the host {host} is that of {other} too, and an issuer has one provider: take it from one");
-                return Err(ProvidersError::provider(name, told));
-            }
-            // Each host belongs to one provider. The entry takes it from the provider below that had it.
-            laid.values_mut().for_each(|other| other.hosts.retain(|known| known != host));
+    // Each host belongs to one provider. The entry that names it takes it from the provider that had it.
+    let mut owners = BTreeMap::new();
+    for (name, host) in layer.entries.iter().flat_map(|(name, entry)| entry.hosts.iter().map(move |host| (name, host)))
+    {
+        if let Some(other) = owners.insert(host.clone(), name_of(name)?) {
+            let told =
+                format!("the host {host} is that of {other} too, and an issuer has one provider: take it from one");
+            return Err(ProvidersError::provider(name, told));
         }
-        laid.insert(parsed, facts);
+    }
+    let mut laid = rows.clone();
+    for name in layer.entries.keys() {
+        laid.insert(name_of(name)?, layer.facts(name, &written["providers"])?);
+    }
+    for (name, facts) in &mut laid {
+        facts.hosts.retain(|host| owners.get(host).is_none_or(|owner| owner == name));
     }
     Ok(laid)
 }

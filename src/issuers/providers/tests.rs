@@ -180,6 +180,18 @@ fn a_host_goes_over_to_the_provider_that_is_laid_over() {
 }
 
 #[test]
+fn a_host_goes_over_from_a_provider_that_the_same_table_changes() {
+    // The names are in both orders, because entries are laid in the order of their names.
+    for name in ["our-okta", "a-okta"] {
+        let entry = format!(r#""{name}": {{ "extends": "okta", "hosts": [".okta.com"] }}"#);
+        let changed = with(&[r#""okta": { "refresh_token": { "grace_seconds": 60 } }"#, &entry].join(","));
+        let of = changed.of_issuer("https://acme.okta.com").map(|name| name.as_str().to_owned());
+        assert_eq!(of.as_deref(), Some(name));
+        assert!(!changed.named("okta").unwrap().hosts.contains(&".okta.com".to_owned()));
+    }
+}
+
+#[test]
 fn a_host_program_adds_a_provider() {
     let name = || ProviderName::new("ours").unwrap();
     let mut facts = builtin("zoho");
