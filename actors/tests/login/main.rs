@@ -7,6 +7,7 @@ mod codes;
 mod crashes;
 mod device;
 mod faults;
+mod guards;
 mod no;
 mod overtaken;
 mod replaced;

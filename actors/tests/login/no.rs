@@ -124,6 +124,7 @@ fn a_cancel_of_a_request_that_another_replica_redeems_asks_nobody_again() {
     world.tells('A', LoginEvent::Cancel);
     world.passes(secs(1));
     assert_eq!(world.result('A'), Err(LoginReason::Cancelled));
+    assert_eq!(world.prompt(), Some(PromptState::Open), "whether it ended is for the other replica to note");
     world.releases('R');
     assert_eq!(world.result('R'), Ok(()));
     assert_eq!(world.counts(), "1 shown, 1 codes, 0 pending, 0 claims");
