@@ -229,3 +229,41 @@ fn an_unstored_login_is_served_until_the_store_has_a_login_of_its_epoch() {
     story.reads();
     assert_eq!(story.asks(4), ["4 gets 3.3"]);
 }
+
+#[test]
+fn a_cancellation_that_was_asked_for_succeeds_and_fails_the_other_requests() {
+    let mut story = expired();
+    story.asks_to_sign_in(1, LoginCause::Person);
+    story.wants(2, LoginRequestKind::Cancel);
+    let told = story.concludes(Err(LoginReason::Cancelled));
+    assert_eq!((told.mentions("sign-in 1: Err"), told.mentions("sign-in 2: Ok(Cancelled)")), (1, 1));
+}
+
+#[test]
+fn a_login_that_fails_leaves_a_session_signed_in_and_fails_its_requests() {
+    let mut story = Story::signed_in(HOUR, Policy::default());
+    story.asks_to_sign_in(1, LoginCause::Again);
+    assert_eq!(story.concludes(Err(LoginReason::Denied)).mentions("Denied"), 1);
+    assert_eq!(story.asks(2), ["2 gets 1.1"]);
+}
+
+#[test]
+fn requests_that_wait_for_the_record_are_bounded_and_may_go() {
+    let mut story = Story::over_a_login(Some(HOUR), Policy { max_waiters: 2, ..Policy::default() });
+    story.asks_to_sign_in(1, LoginCause::Person);
+    story.asks_to_sign_in(2, LoginCause::Person);
+    assert_eq!(story.asks_to_sign_in(3, LoginCause::Person).mentions("TooManyWaiters"), 1);
+    story.does(SessionEvent::LoginRequestGone(ReplyId(1)));
+    let told = story.reads();
+    assert_eq!((told.mentions("sign-in 1"), told.mentions("sign-in 2: Ok(SignedIn)")), (0, 1));
+}
+
+#[test]
+fn a_session_whose_attempt_runs_is_not_idle_though_no_request_waits() {
+    let mut story = expired();
+    story.asks_to_sign_in(1, LoginCause::Person);
+    story.does(SessionEvent::LoginRequestGone(ReplyId(1)));
+    assert!(!story.session.is_idle());
+    story.concludes(Err(LoginReason::Denied));
+    assert!(story.session.is_idle());
+}
