@@ -259,6 +259,14 @@ fn requests_that_wait_for_the_record_are_bounded_and_may_go() {
 }
 
 #[test]
+fn only_the_beginning_of_a_login_waits_for_the_record() {
+    let mut story = Story::over_a_login(Some(HOUR), Policy::default());
+    assert_eq!(story.wants(1, LoginRequestKind::Cancel).mentions("UnknownLogin"), 1);
+    let complete = LoginRequestKind::Complete(Callback::new(LoginKey([4; 32]), "code"));
+    assert_eq!(story.wants(2, complete).mentions("begin sign-in"), 1);
+}
+
+#[test]
 fn a_session_whose_attempt_runs_is_not_idle_though_no_request_waits() {
     let mut story = expired();
     story.asks_to_sign_in(1, LoginCause::Person);
