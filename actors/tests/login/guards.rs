@@ -262,3 +262,41 @@ fn a_login_that_an_earlier_write_may_have_stored_is_not_revoked_after_a_write_th
     assert_eq!(world.revoked.len(), 0);
     world.is_at_rest();
 }
+
+#[test]
+fn the_right_to_spend_is_asked_for_until_the_refresh_has_ended_or_the_code_must_go() {
+    let mut world = World::signed_in();
+    let spend = ClaimScope::Spend(Epoch::new(1));
+    world.claims_for(tokenkeeper_actors::values::FlightId(77), spend, secs(60));
+    world.begins('A', asks());
+    world.answers('A', 1, "code");
+    world.passes(secs(5));
+    world.claims.remove(&spend);
+    world.passes(secs(1));
+    assert_eq!((world.result('A'), world.stored()), (Ok(()), Some("rt-code")));
+
+    let mut world = World::signed_in();
+    world.begins('A', asks());
+    world.rule('A', "claim spend", Rule::Hold);
+    world.answers('A', 1, "code");
+    assert_eq!(world.process('A').machine.next_wake(), Some(START.elapsed.after(secs(10))));
+}
+
+#[test]
+fn a_reservation_that_is_not_answered_in_five_seconds_is_made_again_after_a_pause() {
+    let mut world = World::new();
+    world.begins('A', asks());
+    world.rule('A', "reserve", Rule::Hold);
+    world.answers('A', 1, "code");
+    let due = START.elapsed.after(secs(5));
+    assert_eq!(world.process('A').machine.next_wake(), Some(due));
+    world.passes(secs(5));
+    assert!(world.conclusion('A').unstored.is_some());
+    let next = world.process('A').machine.next_wake().unwrap();
+    assert!(next > due && next <= due.after(secs(1)), "{next:?}");
+    world.tells('A', LoginEvent::Tick);
+    assert_eq!(world.did('A', "reserve"), 0, "the pause lasts");
+    world.passes(secs(1));
+    assert_eq!((world.did('A', "reserve"), world.stored()), (1, Some("rt-code")));
+    world.is_at_rest();
+}
