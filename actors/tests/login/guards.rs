@@ -169,6 +169,55 @@ fn a_request_is_over_at_the_moment_of_its_end() {
 }
 
 #[test]
+fn an_open_request_times_out_at_its_end_by_either_clock() {
+    let mut world = World::new();
+    world.begins('A', asks());
+    world.steps_forward(secs(600));
+    assert_eq!(world.result('A'), Err(LoginReason::TimedOut));
+
+    let mut world = World::new();
+    world.begins('A', asks());
+    world.steps_back(HOUR);
+    world.passes(secs(600));
+    assert_eq!(world.result('A'), Err(LoginReason::TimedOut));
+}
+
+#[test]
+fn a_cancelled_request_stays_cancelled_however_long_its_last_poll_takes() {
+    let mut world = World::new();
+    world.begins('A', asks_by_device());
+    world.rule('A', "poll", Rule::AnswerLate);
+    world.passes(secs(5));
+    world.tells('A', LoginEvent::Cancel);
+    world.passes(secs(700));
+    world.delivers('A');
+    assert_eq!(world.result('A'), Err(LoginReason::Cancelled));
+    world.is_at_rest();
+}
+
+#[test]
+fn a_poll_that_fails_otherwise_than_by_a_no_has_failed() {
+    let mut world = World::new();
+    world.begins('A', asks_by_device());
+    world.server.polls.push_back(Polled::Ended(LoginReason::ClientRejected));
+    world.passes(secs(5));
+    assert_eq!(world.result('A'), Err(LoginReason::ClientRejected));
+    assert_eq!(world.prompt(), Some(PromptState::Ended(PromptEnd::Failed)));
+}
+
+#[test]
+fn an_open_request_reads_the_record_only_after_news_and_a_stored_login_is_not_settled() {
+    let mut world = World::new();
+    world.begins('A', asks());
+    let loads = world.did('A', "load");
+    world.tells('A', LoginEvent::Tick);
+    assert_eq!(world.did('A', "load"), loads);
+    world.answers('A', 1, "code");
+    assert_eq!(world.result('A'), Ok(()));
+    assert!(!world.process('A').reports.iter().any(|report| matches!(report, LoginReport::Settled(_))));
+}
+
+#[test]
 fn a_pending_login_of_another_epoch_is_not_shown() {
     let mut world = World::new();
     world.begins('A', asks());
@@ -270,6 +319,7 @@ fn the_right_to_spend_is_asked_for_until_the_refresh_has_ended_or_the_code_must_
     world.claims_for(tokenkeeper_actors::values::FlightId(77), spend, secs(60));
     world.begins('A', asks());
     world.answers('A', 1, "code");
+    assert!(world.process('A').machine.next_wake() < Some(START.elapsed.after(secs(1))));
     world.passes(secs(5));
     world.claims.remove(&spend);
     world.passes(secs(1));
