@@ -13,6 +13,7 @@ mod overtaken;
 mod replaced;
 mod showing;
 mod siblings;
+mod stale;
 mod stopping;
 mod support;
 mod time;
