@@ -235,3 +235,32 @@ fn a_follower_that_slept_through_its_read_asks_for_the_claim_at_once() {
     assert_eq!((world.result('B'), world.stored()), (Ok(()), Some("rt-code")));
     world.is_at_rest();
 }
+
+#[test]
+fn an_asker_whose_request_another_process_has_replaced_follows_that_process() {
+    let mut world = World::new().leased(secs(30));
+    world.begins('A', asks());
+    world.stops('A');
+    world.logins.remove(&key(1));
+    world.begins('B', asks());
+    world.passes(secs(100));
+    assert_eq!(world.shown, [('A', key(1)), ('B', key(2))]);
+    world.resumes('A');
+    assert_eq!((world.did('A', "peek"), world.shown.len()), (0, 2));
+    assert!(matches!(world.process('A').reports.last(), Some(LoginReport::Elsewhere)));
+    world.answers('B', 2, "code");
+    assert_eq!((world.result('B'), world.result('A')), (Ok(()), Err(LoginReason::Superseded)));
+    world.is_at_rest();
+}
+
+#[test]
+fn an_asker_reports_that_its_request_is_answered_elsewhere() {
+    let mut world = World::new();
+    world.begins('A', asks());
+    world.rule('R', "redeem", Rule::AnswerLate);
+    world.begins('R', completes(1, "code"));
+    let elsewhere = |report: &&LoginReport| matches!(report, LoginReport::Elsewhere);
+    assert_eq!(world.process('A').reports.iter().filter(elsewhere).count(), 1);
+    world.delivers('R');
+    assert_eq!(world.result('A'), Err(LoginReason::Superseded));
+}
