@@ -1,5 +1,6 @@
-//! Families of tokens in the store. A request reads, judges and compares, so that of any number at once one changes the family
-//! and the others see its change. No lock is held, in any process.
+//! Families of tokens in the store. A request reads the family, is judged by it, and writes the change only if the family is
+//! still the one that was read. Of several requests at once, one changes the family, and the others read it again. No process
+//! holds a lock.
 
 use std::sync::Arc;
 
@@ -12,7 +13,8 @@ use crate::store::{Entry, Expiring, GatewayStore, Key, Person, Revision, StoreTr
 /// The maximum number of families of one person, so that one account cannot fill the store.
 const MAX_OF_PERSON: usize = 100;
 
-/// How often a request reads again after another one's change. Each change answers all that come after it, within the grace.
+/// The maximum number of times that a request reads the family. It reads again after each change by another request. Within the
+/// grace one change is enough for all, because the refreshes after it are answered without a change.
 const TRIES: usize = 16;
 
 #[derive(Clone, Debug)]
@@ -27,11 +29,11 @@ pub(crate) struct Families {
 pub(crate) enum FamilyError {
     /// The request was judged, and refused.
     Refused(Refusal),
-    /// There is no such family. It ended, or its code was never issued.
+    /// The family is not in the store, because it has ended or was never stored, or its person has signed out since it began.
     Ended,
     /// The store has no room for a further family.
     Full,
-    /// The store cannot be used.
+    /// The store cannot be used, or other requests changed the family at each attempt.
     Trouble,
 }
 
@@ -46,7 +48,7 @@ impl Families {
         Self { people: People::new(Arc::clone(&store)), store, limits }
     }
 
-    /// Begins a family, whose code is then issued.
+    /// Stores a new family, before its code is issued.
     pub(crate) async fn offer(
         &self,
         id: FamilyId,
@@ -61,13 +63,13 @@ impl Families {
         match self.store.swap(&Key::Family(id), None, next, now).await? {
             Swapped::Done => Ok(()),
             Swapped::Full => Err(FamilyError::Full),
-            // Two families never draw the same identifier.
+            // Identifiers are 128 random bits, so that no other family has this one.
             Swapped::Moved => Err(FamilyError::Trouble),
         }
     }
 
-    /// Makes room for a further family of a person, and returns the families that are gone. Those go that were not used for the
-    /// longest.
+    /// Makes room for a further family of a person, if the person has the maximum number. The families that were not used for
+    /// the longest are removed. Returns those, and the families of the person's list that had ended before.
     pub(crate) async fn make_room(&self, subject: &str, now: WallTime) -> Result<Vec<FamilyId>, StoreTrouble> {
         let known = self.people.person(subject, now).await?.map(|person| person.families).unwrap_or_default();
         let (mut gone, mut alive) = (Vec::new(), Vec::new());
@@ -83,7 +85,7 @@ impl Families {
         alive.sort_by_key(|(used, id, _)| (*used, *id));
         let spare = alive.len().saturating_sub(MAX_OF_PERSON - 1);
         for (_, id, revision) in alive.into_iter().take(spare) {
-            // One that is used at this moment stays, and is judged again the next time.
+            // A family that changes at this moment stays, and may be removed the next time.
             if self.store.swap(&Key::Family(id), Some(revision), None, now).await? == Swapped::Done {
                 gone.push(id);
             }
@@ -123,7 +125,8 @@ impl Families {
         Err(FamilyError::Trouble)
     }
 
-    /// The grant of the access token of this number and its person, if it is good at `resource`.
+    /// The grant and the person of the family's access token with this number. `None` if `resource` does not accept the token
+    /// now, if the family or the person is not in the store, or if the person has signed out since the family began.
     pub(crate) async fn admitted(
         &self,
         id: FamilyId,

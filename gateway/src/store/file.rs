@@ -18,28 +18,28 @@ use super::{Bounds, Counts, Expiring, GatewayStore, Key, Revision, StoreTrouble,
 
 /// The store of one process, in a file. Clients stay signed in through a restart.
 ///
-/// The file has no token, no code and no secret in it. It has the identifiers of clients and persons, and a copy of it that is
-/// restored brings back what was revoked since, so that it is private, and is not a part of backups. The folder and the file
-/// are for the user of the process alone.
+/// The file contains no token, no code and no secret, but the identifiers of clients and persons. So only the user of the
+/// process has access to the folder and the file. Leave the file out of backups, because a copy that is restored brings back
+/// tokens that were revoked since.
 ///
 /// One process at a time has the file open. Replicas need a store that they share over the network, and a deployment that starts
-/// the new process before it ends the old one gets [`OpenError::InUse`] until then.
+/// the new process before it ends the old one gets [`OpenError::InUse`] until the old one has ended.
 ///
 /// # Concurrency
 ///
-/// Clones share the file. Two threads of its own read and write it, so that no task waits for the disk on its own thread. Changes
-/// that wait at the same time are written together. A change is on the disk before it is answered, and survives a kill and a
-/// power failure. An operation that has no answer within ten seconds ends with [`StoreTrouble`].
+/// Clones share the file. Two threads of the store read and write it, so that no task waits for the disk on its own thread.
+/// Changes that wait at the same time are written together. A change is on the disk before it is answered, and survives a kill
+/// and a power failure. An operation that has no answer within ten seconds ends with [`StoreTrouble`].
 ///
 /// After an error of the disk, the file is opened anew with the next operation.
 #[derive(Clone)]
 pub struct FileGatewayStore(Arc<Owner>);
 
 impl FileGatewayStore {
-    /// Opens the store in this folder, with the default [`Bounds`]. Makes both where missing. It is on a disk of this machine,
-    /// and not on a network's.
+    /// Opens the store in this folder, with the default [`Bounds`]. Makes the folder and the file where missing. The folder
+    /// must be on a disk of this machine, and not on the network.
     ///
-    /// Reads the disk on the caller's thread. After a kill, that may be the whole file.
+    /// Reads the disk on the caller's thread. After a kill, this may read the whole file.
     ///
     /// # Errors
     ///
@@ -61,7 +61,7 @@ impl FileGatewayStore {
         Ok(Self(Arc::new(owner)))
     }
 
-    /// The numbers of entries, with those that have expired and were not removed yet.
+    /// The numbers of entries, including those that have expired and were not removed yet.
     ///
     /// # Errors
     ///
@@ -75,7 +75,7 @@ impl FileGatewayStore {
     }
 
     /// Ends the store, for all clones. When this returns, changes that waited are written and another process may open the file.
-    /// Without it, both happen soon after the last clone was dropped.
+    /// Without this call, both happen soon after the last clone was dropped.
     ///
     /// # Cancellation
     ///
@@ -113,7 +113,7 @@ impl fmt::Debug for FileGatewayStore {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum OpenError {
-    /// Another process has the file open, or another store of this one.
+    /// Another process, or another store in this process, has the file open.
     #[error(
         "{path}: another process has the gateway's store open: end it first, or let the replicas share a store over the \
          network (GatewayStore)"
@@ -130,7 +130,7 @@ pub enum OpenError {
         /// Its format.
         format: u64,
     },
-    /// Other users can read or write the file or its folder, or it is a link, or is another user's.
+    /// Other users can read or write the file or its folder, or one of the two is a link or belongs to another user.
     #[error(
         "{path}: the gateway's store must be a plain file in a folder that are this user's alone: use another folder, or change \
          the owner and the permissions (0700 for the folder, 0600 for the file)"
@@ -148,7 +148,7 @@ pub enum OpenError {
         /// The file.
         path: PathBuf,
     },
-    /// The operating system refused.
+    /// The operating system reported an error.
     #[error("{path}: the gateway's store cannot be opened ({kind}): check the disk and the permissions")]
     Io {
         /// The file.

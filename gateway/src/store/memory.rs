@@ -8,8 +8,8 @@ use tokenkeeper::engine::values::WallTime;
 
 use super::{Entry, Expiring, GatewayStore, Key, Revision, StoreTrouble, Stored, Swapped};
 
-/// The maximum numbers of entries. A full kind refuses further entries, and replaces those that it has. Defaults in
-/// parentheses.
+/// The maximum numbers of entries. A kind that is full takes no further entries, but those that it has can still be replaced.
+/// Defaults in parentheses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Bounds {
@@ -27,7 +27,7 @@ impl Default for Bounds {
     }
 }
 
-/// The store of one process. Its entries end with it, so that all clients sign in anew after a restart.
+/// The store of one process, in memory. Its entries end with the process, so that all clients sign in anew after a restart.
 ///
 /// Clones share their entries. Expired entries are removed with each write, so that no task is needed.
 #[derive(Clone, Debug, Default)]
@@ -72,14 +72,14 @@ impl MemoryGatewayStore {
         Self(Arc::new(Shared { bounds, entries: Mutex::default() }))
     }
 
-    /// The numbers of entries, with those that have expired and were not removed yet.
+    /// The numbers of entries, including those that have expired and were not removed yet.
     pub fn counts(&self) -> Counts {
         self.entries().counts
     }
 
     /// The lock is held for a few instructions.
     fn entries(&self) -> MutexGuard<'_, Entries> {
-        // Each change is complete, also if a later one panicked.
+        // After a panic the lock is used all the same, because the changes before it are complete.
         self.0.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,7 +1,7 @@
 //! The store of a gateway: families of tokens, persons and remembered consents.
 //!
-//! No entry holds a token, a code or a secret, and no upstream token is ever in it. Registrations of clients and logins that
-//! are under way take no place at all, because their signed texts carry them.
+//! No entry holds a token, a code or a secret, and upstream tokens are never in this store. Registrations of clients and logins
+//! that are under way are not stored, because signed texts carry them (identifiers of clients, and cookies).
 
 #[cfg(all(unix, feature = "file"))]
 mod file;
@@ -31,8 +31,9 @@ pub trait GatewayStore: fmt::Debug + Send + Sync + 'static {
     /// If the store cannot be read now.
     async fn load(&self, key: &Key, now: WallTime) -> Result<Option<Stored>, StoreTrouble>;
 
-    /// Replaces the entry at `key` by `next` if its revision is `expected`. `None` is the absence of an entry, before or after.
-    /// The new entry has a revision that no earlier entry at this key had.
+    /// Replaces the entry at `key` by `next` if its revision is `expected`. `None` as `expected` means that there is no entry,
+    /// or an expired one. `None` as `next` removes the entry. The new entry has a revision that no earlier entry at this key
+    /// had.
     ///
     /// # Errors
     ///
@@ -40,7 +41,7 @@ pub trait GatewayStore: fmt::Debug + Send + Sync + 'static {
     ///
     /// # Cancellation
     ///
-    /// The change is made or not made.
+    /// Safe to drop. The change is then made as a whole or not at all.
     async fn swap(
         &self,
         key: &Key,
@@ -77,12 +78,14 @@ pub enum Entry {
 /// A person who signed in through an upstream provider.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Person {
-    /// The account of the person's upstream sessions, as in [`SessionSpec::account`](tokenkeeper::SessionSpec::account).
+    /// The account of the person's session at the first upstream ([`SessionSpec::account`](tokenkeeper::SessionSpec::account)).
+    /// At the other upstreams, the account is the subject.
     pub account: String,
-    /// When the person was signed out last, in milliseconds of wall time. What began until then has ended.
+    /// When the person was signed out last, in milliseconds of wall time. Cookies, codes and tokens that began until then are
+    /// refused.
     #[serde(default)]
     pub signed_out: Option<u64>,
-    /// The families of the person, with some that have ended. Their number is bounded.
+    /// The families of the person. Some of them may have ended. Their number is bounded.
     #[serde(default)]
     pub families: Vec<FamilyId>,
 }
@@ -124,7 +127,7 @@ pub enum Swapped {
     Done,
     /// The entry has another revision. Nothing was changed.
     Moved,
-    /// The store has no room for a further entry. Nothing was changed.
+    /// The store has no room for a further entry of this kind. Nothing was changed.
     Full,
 }
 
