@@ -1,7 +1,8 @@
 //! The texts that the gateway signs: tokens, codes, client identifiers, cookies and forms.
 //!
-//! Each text carries what it says and a MAC over it (HMAC-SHA-256). So the gateway needs to remember neither tokens nor
-//! registrations. A copy of its store holds nothing that can be presented, and a guessed text costs no look-up.
+//! Each text carries its content and a MAC over it (HMAC-SHA-256). It is not encrypted. So the gateway needs to remember
+//! neither tokens nor registrations. A copy of its store holds nothing that can be presented, and a guessed text costs no
+//! look-up.
 
 use std::fmt;
 
@@ -19,7 +20,7 @@ const MAC: usize = 32;
 /// The maximum length of a text that is read, in bytes.
 const MAX_TEXT: usize = 8 * 1024;
 
-/// The key of a gateway, 256 random bits. It signs in as every user, so that it is kept like a private key.
+/// The key of a gateway, 256 random bits. It can be used to sign in as any user, so that it must be kept like a private key.
 ///
 /// All replicas of a gateway share it. `Debug` does not show it, and it is wiped when dropped.
 #[derive(Clone)]
@@ -61,7 +62,7 @@ pub(crate) fn draw<const N: usize>() -> Result<[u8; N], NoRandomness> {
     Ok(bytes)
 }
 
-/// The use of a signed text. A text of one use is refused for each other one.
+/// The use of a signed text. A text of one use is refused for each other use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Use {
     Access,
@@ -69,9 +70,9 @@ pub(crate) enum Use {
     Code,
     Client,
     ClientSecret,
-    /// The consent form's request.
+    /// The hidden field of the consent form.
     Form,
-    /// The form of the page at which a login begins.
+    /// The hidden field of the form with which a login begins.
     LoginForm,
     /// The cookie of a login that is under way.
     Flow,
@@ -101,7 +102,7 @@ impl Use {
     }
 }
 
-/// The gateway's keys. The first signs, and texts under each are accepted.
+/// The gateway's keys. The first one signs, and a text that any of them has signed is accepted.
 #[derive(Clone, Debug)]
 pub(crate) struct Seal {
     keys: Vec<GatewayKey>,
@@ -121,7 +122,7 @@ impl Seal {
         URL_SAFE_NO_PAD.encode(whole)
     }
 
-    /// The bytes of a text that [`sign`](Self::sign) made for this purpose under one of the keys.
+    /// The bytes of a text that [`sign`](Self::sign) made for this purpose under one of the keys. `None` for any other text.
     pub(crate) fn verify(&self, purpose: Use, text: &str) -> Option<Vec<u8>> {
         if text.len() > MAX_TEXT {
             return None;
@@ -134,21 +135,21 @@ impl Seal {
 
     /// Signs a value as JSON.
     pub(crate) fn seal<T: Serialize>(&self, purpose: Use, value: &T) -> String {
-        // The types that are sealed serialize without errors, and an empty text is refused when it is opened.
+        // The types that are signed here serialize without errors. If one did not, `open` would refuse the empty text.
         serde_json::to_vec(value).map_or_else(|_| String::new(), |bytes| self.sign(purpose, &bytes))
     }
 
-    /// The value of a text that [`seal`](Self::seal) made for this purpose.
+    /// The value of a text that [`seal`](Self::seal) made for this purpose. `None` for any other text.
     pub(crate) fn open<T: DeserializeOwned>(&self, purpose: Use, text: &str) -> Option<T> {
         serde_json::from_slice(&self.verify(purpose, text)?).ok()
     }
 
-    /// A digest of `parts` under the first key, which takes the key to compute.
+    /// A keyed digest (HMAC-SHA-256) of `parts` under the first key. It cannot be computed without the key.
     pub(crate) fn digest(&self, purpose: Use, parts: &[&str]) -> [u8; 32] {
         digest(&self.keys[0], purpose, parts)
     }
 
-    /// The digests of `parts` under all keys, the first one's first.
+    /// The digests of `parts` under all keys, in the order of the keys.
     pub(crate) fn digests(&self, purpose: Use, parts: &[&str]) -> impl Iterator<Item = [u8; 32]> {
         self.keys.iter().map(move |key| digest(key, purpose, parts))
     }
@@ -163,7 +164,7 @@ fn digest(key: &GatewayKey, purpose: Use, parts: &[&str]) -> [u8; 32] {
     mac(key, purpose, &bytes).finalize().into_bytes().into()
 }
 
-/// The MAC over a purpose and bytes. No purpose contains a zero byte, so that no two pairs are one message.
+/// The MAC over a purpose and bytes. No purpose contains a zero byte, so that no two pairs have the same input.
 fn mac(key: &GatewayKey, purpose: Use, bytes: &[u8]) -> Hmac<Sha256> {
     // HMAC pads a shorter key with zeros to its block (RFC 2104 section 2).
     let mut block = Zeroizing::new([0; 64]);

@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokenkeeper::engine::ports::clock::Clock;
 use tokenkeeper::engine::values::WallTime;
 
-/// Wall time, as tokens and entries of the store carry it. Where the machine's clock is set back, time goes on from where it was
-/// at the pace of the elapsed time. So what has expired stays so, and nothing lives longer.
+/// Wall time, as tokens and entries of the store carry it. If the machine's clock is set back, this clock goes on from its last
+/// time, at the pace of the elapsed time. So an expired token stays expired, and no token lives longer.
 #[derive(Debug)]
 pub(crate) struct SteadyClock {
     clock: Arc<dyn Clock>,
@@ -19,12 +19,13 @@ impl SteadyClock {
         Self { clock, last: Mutex::new((0, 0)) }
     }
 
-    /// The lock is held for a few instructions.
+    /// The present time. It is never before a time that was returned earlier. The lock is held for a few instructions.
     pub(crate) fn now(&self) -> WallTime {
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         let moment = self.clock.now();
         let (wall, elapsed) = (moment.wall.as_millis(), moment.elapsed.as_millis());
         let gone_on = last.0.saturating_add(elapsed.saturating_sub(last.1));
+        // The first call takes the wall time as it is. The elapsed time before it does not count.
         let is_first = last.0 == 0;
         *last = (if is_first { wall } else { wall.max(gone_on) }, elapsed.max(last.1));
         WallTime::from_millis(last.0)

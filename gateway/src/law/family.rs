@@ -7,13 +7,13 @@
 //! |---|---|---|
 //! | the newest | the ordinary refresh | the next one |
 //! | the one before, within the grace, and the newest was not used | a repetition, because the answer was lost or callers raced | the newest one again |
-//! | that one, which was revoked meanwhile | the other of two processes of one client, which came too late | refused, and nothing ends |
-//! | any other before | a replay | refused, and the family ends |
-//! | one after | a sign that the store lost what it had acknowledged | as the newest, because only this gateway can have issued it |
+//! | the one before, within the grace, if it was revoked meanwhile | from the slower of two processes of one client | refused, and the family goes on |
+//! | any other before the newest | a replay | refused, and the family ends |
+//! | any after the newest | a sign that the store lost a change that it had acknowledged | as the newest, because only this gateway can have issued it |
 //!
-//! An ended family is removed, and a token without a family is refused. A revocation ends the family of the newest token, and
-//! of an older one it ends that token alone, so that a client which revokes the token it has just replaced keeps the new one.
-//! Nothing here touches an upstream session.
+//! An ended family is removed, and a token without a family is refused. The revocation of the newest token ends the family.
+//! That of an older one ends the tokens up to that one, so that a client which revokes the token it has just replaced keeps the
+//! new one. Nothing here touches an upstream session.
 
 use std::time::Duration;
 
@@ -29,10 +29,10 @@ use tokenkeeper::engine::values::WallTime;
 pub struct Limits {
     /// The lifetime of an access token (10 min). At least a second, and at most an hour.
     pub access_lifetime: Duration,
-    /// How long the previous refresh token is answered with its successor again (30 s). At most five minutes. Zero takes each
-    /// repetition for a replay.
+    /// How long after a refresh the previous refresh token is answered with the same successor again (30 s). At most five
+    /// minutes. With zero, each repetition counts as a replay.
     pub grace: Duration,
-    /// The time after which a family ends that was not refreshed (30 days).
+    /// The time after its last refresh at which a family ends (30 days).
     pub idle_lifetime: Duration,
     /// The time after which a family ends in any case (90 days). The person then signs in again.
     pub family_lifetime: Duration,
@@ -107,17 +107,18 @@ pub enum Phase {
     Live {
         /// The number of the newest refresh token.
         number: u32,
-        /// When it was issued first, in milliseconds of wall time.
+        /// When that token was issued for the first time, in milliseconds of wall time.
         rotated: u64,
         /// The lowest number whose tokens were not revoked.
         floor: u32,
     },
 }
 
-/// A request that concerns a family, already known to come from its sender's client. It has a verifier in it, and no `Debug`.
+/// A request that concerns a family. The client that it names has authenticated already. There is no `Debug`, because a
+/// verifier may be in it.
 #[derive(Clone, Copy)]
 pub(crate) enum Question<'a> {
-    /// The code, for tokens. The redirect address is compared if it is sent, which OAuth 2.1 does not ask for.
+    /// The code, for tokens. OAuth 2.1 does not require the redirect address, so that it is compared only if it was sent.
     Redeem { client: &'a str, redirect: Option<&'a str>, verifier: &'a str, resource: Option<&'a str> },
     /// The refresh token of this number, for further tokens.
     Refresh { client: &'a str, number: u32, resource: Option<&'a str>, scopes: &'a [String] },
@@ -146,21 +147,22 @@ pub(crate) enum Change {
 pub(crate) struct Issue {
     /// The number of the refresh token.
     pub(crate) number: u32,
-    /// Whether it was issued before.
+    /// Whether that refresh token was issued before.
     pub(crate) repeated: bool,
     /// When the access token expires.
     pub(crate) expires: WallTime,
+    /// The remaining lifetime of the access token.
     pub(crate) lifetime: Duration,
 }
 
 /// Why a request was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Refusal {
-    /// The token or code belongs to another client, or its verifier or redirect address is not that of the request.
+    /// The token or code belongs to another client, or the request's verifier or redirect address does not fit the code.
     NotYours,
-    /// It has expired.
+    /// The family has expired.
     Expired,
-    /// It was presented before, and the family ended.
+    /// The code or refresh token was presented before. The family ends.
     Replayed,
     /// The token is for another resource (RFC 8707).
     OtherResource,
@@ -168,7 +170,7 @@ pub(crate) enum Refusal {
     MoreScopes,
     /// The client has no refresh tokens.
     NotRefreshable,
-    /// The token was revoked, as asked.
+    /// The token is revoked, by this request or by one before it.
     Revoked,
 }
 
@@ -185,7 +187,7 @@ impl Family {
         }
     }
 
-    /// When it was used last, in milliseconds of wall time.
+    /// When the family was used last, in milliseconds of wall time.
     pub(crate) fn used(&self) -> u64 {
         match self.phase {
             Phase::Offered { .. } => self.began,
@@ -193,11 +195,11 @@ impl Family {
         }
     }
 
-    /// Judges a request.
+    /// Judges a request. Even a refusal may come with a change to be stored.
     pub(crate) fn judge(&self, question: Question<'_>, now: WallTime, limits: &Limits) -> Verdict {
         let (Question::Redeem { client, .. } | Question::Refresh { client, .. } | Question::Revoke { client, .. }) =
             question;
-        // A token in another client's hands ends nothing, so that a client cannot end the sessions of another.
+        // A token in another client's hands ends nothing, so that a client cannot end the families of another.
         if client != self.grant.client {
             return Verdict::refused(Change::None, Refusal::NotYours);
         }
@@ -241,7 +243,7 @@ impl Family {
             return Verdict::refused(Change::None, Refusal::NotRefreshable);
         }
         let (newest, rotated, floor) = match self.phase {
-            // The token was issued, and the store has lost that.
+            // A refresh token exists, so that the code was redeemed. The store has lost that change.
             Phase::Offered { .. } => (0, now.as_millis(), 0),
             Phase::Live { number, rotated, floor } => (number, rotated, floor),
         };
@@ -299,8 +301,8 @@ impl Verdict {
     }
 }
 
-/// Whether `challenge` is the `S256` challenge of `verifier` (RFC 7636 section 4.6). Both are public by now or worthless, so
-/// that the time of the comparison tells nothing.
+/// Whether `challenge` is the `S256` challenge of `verifier` (RFC 7636 section 4.6). The comparison need not take a constant
+/// time, because the challenge is public, and a wrong verifier voids the code.
 fn is_verifier_of(verifier: &str, challenge: &str) -> bool {
     let is_verifier = (43..=128).contains(&verifier.len())
         && verifier.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte));

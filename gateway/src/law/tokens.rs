@@ -20,13 +20,14 @@ impl FamilyId {
         [CODE, &seal.sign(Use::Code, &self.0.to_le_bytes())].concat()
     }
 
+    /// The family of a code. `None` if this gateway has not signed the text as a code.
     pub(crate) fn of_code(seal: &Seal, code: &str) -> Option<Self> {
         let bytes = seal.verify(Use::Code, code.strip_prefix(CODE)?)?;
         Some(Self(u128::from_le_bytes(bytes.try_into().ok()?)))
     }
 }
 
-/// A refresh token, which is its family and its number there. The first one has the number 1.
+/// A refresh token. It consists of its family and its number in the family. The first one has the number 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct RefreshToken {
     pub(crate) family: FamilyId,
@@ -49,7 +50,7 @@ impl RefreshToken {
     }
 }
 
-/// An access token, which is its family, the number of the refresh token beside it, and its expiry.
+/// An access token. It consists of its family, the number of the refresh token that was issued with it, and its expiry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct AccessToken {
     pub(crate) family: FamilyId,
