@@ -21,7 +21,7 @@ impl Challenge {
         self.on(error, None)
     }
 
-    /// The answer to a request whose token is good no more. Only this one sends a client to refresh or to sign in.
+    /// The answer to a request whose token is not accepted any more. Clients then refresh the token, or sign in.
     pub(super) fn dead(&self) -> Response {
         let why = "the token has expired, was revoked or is for another resource: refresh it, or sign in";
         self.on(json_error(StatusCode::UNAUTHORIZED, "invalid_token", why), Some("invalid_token"))
@@ -48,8 +48,9 @@ impl Challenge {
     }
 }
 
-/// As an answer, trouble of an upstream is 503 with `Retry-After`, or 403 with the page at which the person signs in. It is never
-/// 401, because a new inbound token changes nothing about it.
+/// As an answer, trouble that passes is 503 with `Retry-After`, and a missing login is 403 with the URL of the page at which
+/// the person signs in. An upstream that gives no token is 502, and an unknown one is 500. The answer is never 401, because a
+/// new inbound token would not help.
 impl IntoResponse for UpstreamTrouble {
     fn into_response(self) -> Response {
         match self {

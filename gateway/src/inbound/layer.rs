@@ -24,8 +24,8 @@ use crate::server::{RETRY, json_error, metadata_of, strip_cookies, try_later};
 
 /// Admits requests with a token of the gateway to a resource, and gives each one its [`Inbound`] sender.
 ///
-/// A request whose token is dead is answered with 401 and the way to a new one. Everything else that goes wrong has another
-/// status, so that no client signs in for nothing.
+/// A request without a token, or with one that is not accepted, is answered with 401 and a challenge that leads to a new one.
+/// All other errors have another status, so that no client signs in for nothing.
 ///
 /// # Concurrency
 ///
@@ -60,8 +60,8 @@ impl GatewayLayer {
         }))
     }
 
-    /// The same layer, which asks for these scopes of the token. Challenges name them. Default: none are asked for, and
-    /// challenges name all of the gateway.
+    /// The same layer, which requires these scopes of each token, and names them in challenges. Default: no scope is required,
+    /// and challenges name all scopes of the gateway.
     ///
     /// # Errors
     ///
@@ -81,8 +81,8 @@ impl GatewayLayer {
         }))
     }
 
-    /// The same layer, which admits a request only once there is a token of this upstream too. Otherwise the request is answered
-    /// with the [trouble](super::UpstreamTrouble). Default: a handler asks for the upstreams that it needs.
+    /// The same layer, which admits a request only if the person's session at this upstream has a token. Otherwise the request
+    /// is answered with the [trouble](super::UpstreamTrouble). Default: a handler asks for the upstreams that it needs.
     ///
     /// # Errors
     ///
@@ -96,16 +96,17 @@ impl GatewayLayer {
         Ok(self.with(|guard| guard.required.push(name)))
     }
 
-    /// The same layer, which leaves `Mcp-Session-Id` as it is. For a server that checks itself that each session belongs to one
-    /// subject. Default: the layer signs the identifiers for it.
+    /// The same layer, which leaves `Mcp-Session-Id` as it is. For a server that checks itself that each MCP session belongs to
+    /// one subject. Default: the layer signs the identifiers, and checks this for the server.
     #[must_use]
     pub fn leaves_sessions(self) -> Self {
         self.with(|guard| guard.binds_sessions = false)
     }
 
-    /// The same layer, which puts the [`UserContext`](tokenkeeper::user::UserContext) of the first upstream into the extensions of
-    /// each request. A request without one is answered with the [trouble](super::UpstreamTrouble). Default: a handler asks for
-    /// the users that it needs ([`UpstreamSession::user`](super::UpstreamSession::user)).
+    /// The same layer, which puts the [`UserContext`](tokenkeeper::user::UserContext) of the first upstream into the extensions
+    /// of each request. If the upstream names no person now, the request is answered with the
+    /// [trouble](super::UpstreamTrouble). Default: a handler asks for the users that it needs
+    /// ([`UpstreamSession::user`](super::UpstreamSession::user)).
     #[must_use]
     pub fn gives_user(self) -> Self {
         self.with(|guard| guard.gives_user = true)
@@ -128,7 +129,7 @@ impl GatewayLayer {
 }
 
 impl Guard {
-    /// The sender of a request, or the answer to it.
+    /// The sender of a request. An error is the answer to the request.
     async fn admit(&self, headers: &HeaderMap) -> Result<Inbound, Response> {
         let Some(token) = bearer(headers) else {
             count(&self.gateway.0.counters.refused);
@@ -149,7 +150,7 @@ impl Guard {
         Ok(inbound)
     }
 
-    /// The grant of a token and the account of its subject.
+    /// The grant of a token, and the account of its person at the first upstream. An error is the answer to the request.
     async fn resolve(&self, token: &str) -> Result<(Grant, String), Response> {
         let inner = &self.gateway.0;
         let dead = || {
@@ -210,7 +211,7 @@ where
     }
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
-        // The service that was polled ready is the one that is called.
+        // The service that is ready (`poll_ready`) must be the one that is called, and the clone takes its place.
         let clone = self.inner.clone();
         let mut inner = std::mem::replace(&mut self.inner, clone);
         let guard = Arc::clone(&self.guard);
@@ -219,13 +220,13 @@ where
                 Ok(inbound) => inbound,
                 Err(answer) => return Ok(answer),
             };
-            // The inbound token is good here alone, and goes no further.
+            // The inbound token is meant for the gateway alone. The resource must not get it.
             request.headers_mut().remove(AUTHORIZATION);
-            // So are the cookies of its pages.
+            // The resource must not get the cookies of the gateway's pages either.
             strip_cookies(&guard.gateway.0.issuer, request.headers_mut());
             let owner = guard.binds_sessions.then(|| guard.owner(&inbound));
             if owner.as_ref().is_some_and(|owner| !owner.unwrap(&guard.gateway.0.seal, request.headers_mut())) {
-                // Clients begin a new session then, without signing in.
+                // After a 404, clients begin a new MCP session without signing in.
                 return Ok(json_error(StatusCode::NOT_FOUND, "unknown_session", "there is no such session of yours"));
             }
             if guard.gives_user {
@@ -254,7 +255,7 @@ fn listed<'a>(names: impl Iterator<Item = &'a str>) -> String {
     if names.is_empty() { "none".to_owned() } else { names }
 }
 
-/// The token of the one `Authorization` header.
+/// The token of the `Authorization` header. `None` without such a header, with several, or with another scheme than `Bearer`.
 fn bearer(headers: &HeaderMap) -> Option<&str> {
     let mut values = headers.get_all(AUTHORIZATION).iter();
     let (scheme, token) = values.next().filter(|_| values.next().is_none())?.to_str().ok()?.split_once(' ')?;

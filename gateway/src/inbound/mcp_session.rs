@@ -13,7 +13,7 @@ use crate::seal::{Seal, Use};
 
 const HEADER: HeaderName = HeaderName::from_static("mcp-session-id");
 
-/// The subject that a session belongs to, at one resource.
+/// The subject that an MCP session belongs to, at one resource.
 #[derive(Clone, Debug)]
 pub(super) struct Owner {
     pub(super) issuer: String,
@@ -22,7 +22,8 @@ pub(super) struct Owner {
 }
 
 impl Owner {
-    /// Replaces the identifier of a request by the server's own. `false` if it is none of this owner's.
+    /// Replaces the signed identifier in a request by the server's own. A request without an identifier stays as it is. `false`
+    /// if the identifier was not signed for this owner, or if there are several.
     pub(super) fn unwrap(&self, seal: &Seal, headers: &mut HeaderMap) -> bool {
         let mut values = headers.get_all(&HEADER).iter();
         let Some(value) = values.next() else { return true };
@@ -34,7 +35,7 @@ impl Owner {
         }
     }
 
-    /// Replaces the server's identifier of an answer by the one for the client.
+    /// Replaces the server's identifier in an answer by the signed one for the client.
     pub(super) fn wrap(&self, seal: &Seal, headers: &mut HeaderMap) {
         let Some(Ok(id)) = headers.get(&HEADER).map(HeaderValue::to_str) else { return };
         let tag = URL_SAFE_NO_PAD.encode(seal.digest(Use::McpSession, &self.parts(id)));
@@ -43,6 +44,7 @@ impl Owner {
         }
     }
 
+    /// The server's own identifier. `None` if `text` was not signed for this owner.
     fn read<'a>(&self, seal: &Seal, text: &'a str) -> Option<&'a str> {
         let (id, tag) = text.rsplit_once('.')?;
         let tag = URL_SAFE_NO_PAD.decode(tag).ok()?;

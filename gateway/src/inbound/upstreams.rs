@@ -13,12 +13,12 @@ use crate::server::RETRY;
 
 /// The sender of an inbound request, in the request's extensions.
 ///
-/// It is bound to the gateway's issuer and to the subject, and not to the token of this one request, which is another one after
-/// each refresh.
+/// The sender is bound to the gateway's issuer and to the subject, and not to the token of this one request, because a client
+/// has another token after each refresh.
 ///
 /// # Concurrency
 ///
-/// One request has it. Clones are the same sender.
+/// Each request has its own. Clones are the same sender.
 #[derive(Clone)]
 pub struct Inbound(Arc<Sender>);
 
@@ -147,6 +147,7 @@ impl UpstreamSession {
         self.told(reason, error.is_login_required(), error.is_transient(), error.retry_after())
     }
 
+    /// The trouble for an error of the session. `passes` says that trying again makes sense.
     fn told(
         &self,
         reason: Option<Reason>,
@@ -165,7 +166,8 @@ impl UpstreamSession {
     }
 }
 
-/// Why an upstream has no token for a request. It is an answer of its own, see its [`IntoResponse`](axum::response::IntoResponse).
+/// Why an upstream has no token for a request. A handler may return it as the answer
+/// ([`IntoResponse`](axum::response::IntoResponse)).
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum UpstreamTrouble {
@@ -174,7 +176,7 @@ pub enum UpstreamTrouble {
     Unavailable {
         /// The upstream's label.
         upstream: String,
-        /// The session's reason, if it has no token.
+        /// The session's reason. `None` if the trouble is not with its token, but with the person's data.
         reason: Option<Reason>,
         /// The time after which trying again makes sense.
         retry_after: Duration,
@@ -184,7 +186,7 @@ pub enum UpstreamTrouble {
     LoginRequired {
         /// The upstream's label.
         upstream: String,
-        /// The session's reason, if it has no token.
+        /// The session's reason. `None` if the trouble is not with its token, but with the person's data.
         reason: Option<Reason>,
         /// The gateway's page for that.
         login_page: String,
@@ -194,7 +196,7 @@ pub enum UpstreamTrouble {
     Refused {
         /// The upstream's label.
         upstream: String,
-        /// The session's reason, if it has no token.
+        /// The session's reason. `None` if the trouble is not with its token, but with the person's data.
         reason: Option<Reason>,
     },
     /// The gateway has no upstream of this name.
