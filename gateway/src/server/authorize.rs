@@ -59,8 +59,8 @@ pub(super) async fn authorize(
         Err(answer) => return answer,
     };
     let person = flow::person_of(&gateway, &headers).await;
-    // A client on the person's machine may be any program that uses another one's identifier, so that its requests are always
-    // shown (RFC 8252 section 8.6).
+    // Any program on the person's machine can use the identifier of another client there, so that the person is asked about
+    // each request of such a client (RFC 8252 section 8.6).
     if let Some(subject) = person.as_deref()
         && !is_on_the_machine(&request.redirect)
         && codes::is_remembered(&gateway, subject, &request).await
@@ -71,8 +71,8 @@ pub(super) async fn authorize(
     consent::page(&gateway, &headers, request, name, person).await
 }
 
-/// The request of a query, and the client's name. Before client and address are known to belong together, an error is shown to
-/// the person, and afterwards it goes to the client.
+/// Checks a query, and returns its request with the client's name. An error is the answer to the browser. Until the redirect
+/// address is known to be the client's, the answer is a page, and afterwards it leads to that address.
 async fn checked(gateway: &Gateway, query: &str) -> Result<(AuthorizationRequest, Option<String>), Response> {
     let stop = |advice| pages::trouble(StatusCode::BAD_REQUEST, "This sign-in cannot begin", advice);
     let params =
@@ -124,6 +124,7 @@ async fn checked(gateway: &Gateway, query: &str) -> Result<(AuthorizationRequest
         (None, _) => return Err(refuse("invalid_request", "code_challenge is required (PKCE with S256)")),
     };
     let resource = match (params.get("resource").map(ResourceUri::parse), gateway.0.resources.as_slice()) {
+        // Without a parameter, the gateway's only resource is meant. With several, the client has to name one.
         (None, [only]) => only.clone(),
         (Some(Ok(resource)), known) if known.contains(&resource) => resource,
         _ => return Err(refuse("invalid_target", "the resource is none that is protected here")),
@@ -131,7 +132,7 @@ async fn checked(gateway: &Gateway, query: &str) -> Result<(AuthorizationRequest
     let mut scopes = params.words("scope");
     scopes.sort();
     scopes.dedup();
-    // It asks for refresh tokens, which a client gets by its registration.
+    // `offline_access` asks for refresh tokens. Whether a client gets those depends on its registration alone.
     scopes.retain(|scope| scope != "offline_access");
     if scopes.iter().any(|scope| !gateway.0.scopes.contains(scope)) {
         return Err(refuse("invalid_scope", "a scope is none of scopes_supported"));
@@ -161,7 +162,7 @@ fn is_challenge(challenge: &str) -> bool {
     challenge.len() == 43 && challenge.bytes().all(is_digit)
 }
 
-/// The client's address with an answer. Its own query is kept as it is.
+/// The client's redirect address with the parameters of an answer. A query that the address has already is kept.
 fn answer_url(issuer: &str, redirect: &str, state: Option<&str>, parameters: &[(&str, &str)]) -> String {
     let mut query = Serializer::new(String::new());
     query.extend_pairs(parameters);

@@ -51,7 +51,7 @@ fn apart<T: Send + 'static>(future: impl Future<Output = T> + Send + 'static) ->
     tokio::spawn(future)
 }
 
-/// The end of a login, and the answer for the browser.
+/// Completes a login, and returns the answer for the browser.
 async fn ended(gateway: Gateway, headers: HeaderMap, flow: Flow, answer: Callback) -> Response {
     let key = answer.key;
     let answer = answer.in_browser(BrowserBinding::new(flow.secret.as_bytes()));
@@ -69,7 +69,7 @@ async fn signed_in(gateway: &Gateway, headers: &HeaderMap, flow: &Flow) -> Respo
             Ok(subject) => subject,
             Err((error, advice)) => return flow::failed(gateway, &flow.goal, error, advice),
         },
-        // The session was that of the subject from the start.
+        // A login at a further upstream is begun on the session of a known subject, which is its account.
         _ => flow.account.clone(),
     };
     let mut answer = match &flow.goal {
@@ -80,14 +80,15 @@ async fn signed_in(gateway: &Gateway, headers: &HeaderMap, flow: &Flow) -> Respo
         Goal::Session => flow::done(),
         Goal::Another(place) => flow::begin(gateway, headers, *place, Some(&subject), Goal::Session).await,
     };
-    // A person is who the first upstream says. The others only add sessions.
+    // Only the first upstream identifies the person. The others add sessions.
     if flow.upstream == 0 {
         flow::set_person(gateway, &subject, &mut answer);
     }
     answer
 }
 
-/// The subject of the person who has signed in, whose session is that of this login from now on.
+/// Identifies the person who has signed in, and makes this login's session theirs. Returns the subject. An error is the OAuth
+/// error and the advice for the person.
 async fn identified(gateway: &Gateway, account: &str) -> Result<String, (&'static str, &'static str)> {
     let inner = &gateway.0;
     let broken = ("server_error", "The gateway is not set up for this. Tell its operator.");

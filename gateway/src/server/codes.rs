@@ -55,12 +55,12 @@ pub(super) async fn issue(gateway: &Gateway, subject: &str, request: &Authorizat
 /// Whether the subject has allowed this client everything that it asks for, at this address.
 pub(super) async fn is_remembered(gateway: &Gateway, subject: &str, request: &AuthorizationRequest) -> bool {
     let stored = gateway.0.store.load(&key(gateway, subject, request), gateway.0.now()).await;
-    // Where the store does not answer, the person is asked again.
+    // If the store does not answer, the person is asked again.
     stored.is_ok_and(|stored| stored.is_some())
 }
 
-/// Remembers a consent. If it cannot be stored, the person is asked again the next time. So they are for each client on their
-/// machine, and nothing is stored for these.
+/// Remembers a consent. If it cannot be stored, the person is asked again the next time. Nothing is stored for a client on the
+/// person's machine, because the person is asked about each of its requests.
 pub(super) async fn remember(gateway: &Gateway, subject: &str, request: &AuthorizationRequest) {
     if is_on_the_machine(&request.redirect) {
         return;

@@ -2,7 +2,7 @@
 //!
 //! A gateway is one client of its upstream, for all of its own clients. An upstream that has allowed it once may answer without
 //! a page, so that the person would never learn which client gets the code (the confused deputy). The gateway therefore asks for
-//! each client itself, before the person is sent to the upstream, and no cookie of a login is set before the answer.
+//! each client itself, before the person is sent to the upstream, and no cookie of a login is set before the person's answer.
 
 use axum::body::Bytes;
 use axum::extract::State;
@@ -57,7 +57,8 @@ pub(super) async fn consent(State(gateway): State<Gateway>, headers: HeaderMap, 
         Err(advice) => return pages::trouble(StatusCode::BAD_REQUEST, "This answer was not taken", advice),
     };
     let person = flow::person_of(&gateway, &headers).await;
-    // Another person has signed in since the page was shown, in another tab. A consent is given by the one who saw the page.
+    // The browser's person has changed since the page was shown, for example in another tab. The page is shown to the new
+    // person, because a consent counts only for the person who gave it.
     if params.get("answer") == Some("allow") && person != asked.person {
         return page(&gateway, &headers, asked.request, asked.name, person).await;
     }
@@ -67,6 +68,7 @@ pub(super) async fn consent(State(gateway): State<Gateway>, headers: HeaderMap, 
             codes::remember(&gateway, &subject, &request).await;
             codes::issue(&gateway, &subject, &request).await
         }
+        // The person is not known, has to sign in again, or wants to be another one. The code follows the login.
         (Some("allow" | "another"), _) => flow::begin(&gateway, &headers, 0, None, Goal::Code(request)).await,
         _ => request.refused(&gateway.0.issuer, "access_denied", "the person declined"),
     }

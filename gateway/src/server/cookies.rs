@@ -16,14 +16,15 @@ impl<'a> Cookies<'a> {
         Self { issuer }
     }
 
-    /// The full name of a cookie. The prefix makes browsers refuse one that another host of the domain has set. Browsers take it
-    /// over https only, and an issuer without it is on this machine.
+    /// The full name of a cookie. The prefix `__Host-` makes browsers refuse a cookie of this name that another host of the
+    /// domain sets. Browsers accept the prefix only with https. An issuer without https is on this machine, and has cookies
+    /// without it.
     pub(super) fn name(self, name: &str) -> String {
         let prefix = if self.is_secure() { "__Host-" } else { "" };
         [prefix, "tkg-", name].concat()
     }
 
-    /// The value of a cookie. `None` if there are two, because one of them is not the gateway's.
+    /// The value of a cookie. `None` if there is none, or if there are two, because one of the two is not the gateway's.
     pub(super) fn get<'h>(self, headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
         let name = self.name(name);
         let mut values = pairs(headers).filter(|(known, _)| *known == name).map(|(_, value)| value);
@@ -37,14 +38,15 @@ impl<'a> Cookies<'a> {
         names.filter(|name| name.starts_with(prefix)).map(str::to_owned).collect()
     }
 
-    /// The header that sets a cookie for `lifetime`. It is sent with navigations from other sites, because an upstream's answer
-    /// is one, and scripts cannot read it.
+    /// The header that sets a cookie for `lifetime`. Browsers send the cookie with navigations from other sites too, because an
+    /// upstream's answer is one. Scripts cannot read it. `None` if no header can have the value.
     pub(super) fn set(self, name: &str, value: &str, lifetime: Duration) -> Option<HeaderValue> {
         let (name, secure) = (self.name(name), if self.is_secure() { "; Secure" } else { "" });
         let age = lifetime.as_secs();
         HeaderValue::from_str(&format!("{name}={value}; Max-Age={age}; Path=/; HttpOnly; SameSite=Lax{secure}")).ok()
     }
 
+    /// The header that removes a cookie.
     pub(super) fn clear(self, name: &str) -> Option<HeaderValue> {
         self.set(name, "", Duration::ZERO)
     }
@@ -58,7 +60,7 @@ impl<'a> Cookies<'a> {
         }
         let others = others.into_iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join("; ");
         headers.remove(COOKIE);
-        // Parts of a header's value are one.
+        // This does not fail, because the text consists of parts of valid values.
         if let Ok(others) = HeaderValue::from_str(&others)
             && !others.is_empty()
         {

@@ -41,7 +41,7 @@ pub(crate) fn try_later(retry_after: Duration, description: &str) -> Response {
     answer
 }
 
-/// The form of a request, and the identifier of the client that sent it.
+/// The form of a request, and the identifier of the client that sent it. An error is the answer to the request.
 #[expect(clippy::result_large_err, reason = "the answer itself, which is sent as it is")]
 pub(super) fn asked(gateway: &Gateway, headers: &HeaderMap, body: &Bytes) -> Result<(Params, String), Response> {
     let form = Params::of_form(headers, body)
@@ -50,12 +50,13 @@ pub(super) fn asked(gateway: &Gateway, headers: &HeaderMap, body: &Bytes) -> Res
     Ok((form, client))
 }
 
-/// The answer to a request that is not as the endpoint takes it.
+/// The answer to a request that the endpoint cannot read.
 pub(super) fn malformed(why: &str) -> Response {
     json_error(StatusCode::BAD_REQUEST, "invalid_request", why)
 }
 
-/// The identifier of the client that sent a request, by its credentials (RFC 6749 section 2.3).
+/// The identifier of the client that sent a request, by its credentials (RFC 6749 section 2.3). An error is the answer to the
+/// request.
 #[expect(clippy::result_large_err, reason = "the answer itself, which is sent as it is")]
 fn client_of(gateway: &Gateway, headers: &HeaderMap, form: &Params) -> Result<String, Response> {
     let unauthenticated = |basic: bool| {
@@ -86,7 +87,8 @@ fn client_of(gateway: &Gateway, headers: &HeaderMap, form: &Params) -> Result<St
     }
 }
 
-/// The identifier and secret of a `Basic` header, each form-encoded in itself (RFC 6749 section 2.3.1).
+/// The identifier and secret of a `Basic` header, each form-encoded in itself (RFC 6749 section 2.3.1). `None` if
+/// the header is of another scheme, or is malformed.
 fn read_basic(header: &HeaderValue) -> Option<(String, String)> {
     let (scheme, credentials) = header.to_str().ok()?.split_once(' ')?;
     if !scheme.eq_ignore_ascii_case("basic") {

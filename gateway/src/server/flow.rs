@@ -1,4 +1,4 @@
-//! Upstream logins, from the browser's side. Everything that the answer needs travels in a signed cookie of the browser in which
+//! Upstream logins, from the browser's side. All that the upstream's answer needs is in a signed cookie of the browser in which
 //! the login was begun, so that an answer in another browser completes nothing.
 
 use std::time::Duration;
@@ -32,20 +32,22 @@ const PERSON_LIFETIME: Duration = Duration::from_secs(8 * 3600);
 /// The prefix of the cookies of logins.
 const FLOW: &str = "flow-";
 
-/// The maximum number of logins that one browser has begun. An older one is dropped, so that its cookies do not fill requests.
+/// The maximum number of unfinished logins of one browser. With a further one, the oldest are dropped, so that their cookies do
+/// not fill requests.
 const MAX_FLOWS: usize = 3;
 
-/// How long the beginning of a login is waited for.
+/// The maximum time that the beginning of a login may take.
 const BEGIN: Duration = Duration::from_secs(30);
 
-/// How long a session is waited for when it is looked at.
+/// The maximum time that a session may take to show whether it has a token.
 const LOOK: Duration = Duration::from_secs(5);
 
 /// A login that is under way.
 #[derive(Serialize, Deserialize)]
 pub(super) struct Flow {
-    /// The place of the upstream among the gateway's.
+    /// The place of the upstream among the gateway's. The first one has the place 0.
     pub(super) upstream: usize,
+    /// The account of the session that signs in. At a further upstream, it is the subject.
     pub(super) account: String,
     /// The key of the login.
     pub(super) key: String,
@@ -60,9 +62,9 @@ pub(super) struct Flow {
 pub(super) enum Goal {
     /// A code for a client, which the person has allowed.
     Code(AuthorizationRequest),
-    /// The session itself.
+    /// The session alone. No client waits for a code.
     Session,
-    /// A login at another upstream, once it is known who the person is.
+    /// A login at the upstream of this place, which begins when the first upstream has identified the person.
     Another(usize),
 }
 
@@ -72,7 +74,8 @@ struct PersonCookie {
     at: u64,
 }
 
-/// The subject of the browser's person, if one has signed in there.
+/// The subject of the person who has signed in with this browser. `None` without such a person, if that was too long ago, if
+/// the person has signed out since, or if the store cannot be read.
 pub(super) async fn person_of(gateway: &Gateway, headers: &HeaderMap) -> Option<String> {
     let text = Cookies::of(&gateway.0.issuer).get(headers, PERSON)?;
     let PersonCookie { subject, at } = gateway.0.seal.open(Use::Person, text)?;
@@ -93,7 +96,8 @@ pub(super) fn set_person(gateway: &Gateway, subject: &str, answer: &mut Response
     }
 }
 
-/// Whether the subject's session at the first upstream needs no login. Trouble of the upstream is none of the client's.
+/// Whether the subject's session at the first upstream needs no login. Trouble of the upstream
+/// does not count, because a login would not end it.
 pub(super) async fn is_signed_in(gateway: &Gateway, subject: &str) -> bool {
     let Ok(Some(person)) = gateway.0.people.person(subject, gateway.0.now()).await else { return false };
     let Some(Ok(session)) = gateway.0.upstreams.first().map(|first| gateway.0.session(first, &person.account)) else {
@@ -105,7 +109,7 @@ pub(super) async fn is_signed_in(gateway: &Gateway, subject: &str) -> bool {
     }
 }
 
-/// The name of the subject at the first upstream, where the session has it at hand.
+/// The name of the subject at the first upstream, or else the e-mail address. `None` if the session does not have it at hand.
 pub(super) async fn label_of(gateway: &Gateway, subject: &str) -> Option<String> {
     let person = gateway.0.people.person(subject, gateway.0.now()).await.ok()??;
     let session = gateway.0.session(gateway.0.upstreams.first()?, &person.account).ok()?;
@@ -116,7 +120,7 @@ pub(super) async fn label_of(gateway: &Gateway, subject: &str) -> Option<String>
 /// Sends the person to an upstream.
 ///
 /// A login at the first upstream identifies the person, so that it is made on a session of its own and not on that of the
-/// person whom the browser remembers. Those at the others are on the sessions of `subject`.
+/// person whom the browser remembers, and `subject` is `None`. A login at another upstream is made on the session of `subject`.
 pub(super) async fn begin(
     gateway: &Gateway,
     headers: &HeaderMap,
@@ -153,7 +157,7 @@ pub(super) async fn begin(
             answer
         }
         Ok(Offered::SignedIn) if matches!(goal, Goal::Session) => done(),
-        // A login that names the person is made on a session of its own, which is not signed in.
+        // A login with another goal is at the first upstream, on a new session, which cannot be signed in.
         Ok(Offered::SignedIn) => broken(),
         Ok(Offered::Waits) => {
             failed(gateway, &goal, "temporarily_unavailable", "Another sign-in is under way. Try again in a minute.")
@@ -195,7 +199,8 @@ async fn offered(
         same_subject: true,
         extends: false,
     };
-    // A login that waits already belongs to another browser or another visit, and gives way to this one, once.
+    // If a login of this session waits already, another browser or another visit has begun it. It is cancelled, and a new one
+    // is begun for this browser. This is tried once.
     for _ in 0..2 {
         match session.begin_login(wish.clone(), LoginCause::Person, BEGIN).await? {
             LoginProgress::Offered { key, offer, is_first: true, .. } => match offer.prompt {
@@ -211,8 +216,8 @@ async fn offered(
     Ok(Offered::Waits)
 }
 
-/// The logins of this browser that make room for a further one, which are the oldest. The order of cookies tells nothing, and
-/// one that does not open is of no use.
+/// The cookies of this browser's oldest logins, which make room for a further one. The order in which cookies arrive does not
+/// show their age, so that the expiry in each decides. A cookie that cannot be read counts as the oldest.
 fn older_flows(gateway: &Gateway, headers: &HeaderMap) -> Vec<String> {
     let cookies = Cookies::of(&gateway.0.issuer);
     let expires = |name: &str| {
@@ -226,7 +231,7 @@ fn older_flows(gateway: &Gateway, headers: &HeaderMap) -> Vec<String> {
     flows
 }
 
-/// The login that the browser's answer belongs to.
+/// The login that the browser's answer belongs to. `None` if this browser did not begin it, or if it has expired.
 pub(super) fn of_answer(gateway: &Gateway, headers: &HeaderMap, key: &LoginKey) -> Option<Flow> {
     let text = Cookies::of(&gateway.0.issuer).get(headers, &name_of(key))?;
     let flow: Flow = gateway.0.seal.open(Use::Flow, text)?;
@@ -234,7 +239,7 @@ pub(super) fn of_answer(gateway: &Gateway, headers: &HeaderMap, key: &LoginKey) 
     (is_this && gateway.0.now() < WallTime::from_millis(flow.expires)).then_some(flow)
 }
 
-/// Notes that a login has ended.
+/// Notes that a login has ended, and removes its cookie.
 pub(super) fn close(gateway: &Gateway, key: &LoginKey, answer: &mut Response) {
     let name = name_of(key);
     gateway.0.open_logins.closed(&name);
@@ -243,7 +248,7 @@ pub(super) fn close(gateway: &Gateway, key: &LoginKey, answer: &mut Response) {
     }
 }
 
-/// The end of a login that was not completed.
+/// The answer after a login that was not completed.
 pub(super) fn failed(gateway: &Gateway, goal: &Goal, error: &str, advice: &str) -> Response {
     match goal {
         Goal::Code(request) => request.refused(&gateway.0.issuer, error, advice),
@@ -253,11 +258,12 @@ pub(super) fn failed(gateway: &Gateway, goal: &Goal, error: &str, advice: &str) 
     }
 }
 
-/// The end of a login that no client waits for.
+/// The answer after a login that no client waits for.
 pub(super) fn done() -> Response {
     pages::trouble(StatusCode::OK, "You are signed in", "Go back to the app. You can close this page.")
 }
 
+/// The short name of a login's cookie.
 fn name_of(key: &LoginKey) -> String {
     [FLOW, &URL_SAFE_NO_PAD.encode(&key.0[..9])].concat()
 }

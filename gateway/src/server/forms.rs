@@ -1,5 +1,5 @@
-//! Forms of the gateway's own pages. The content of a form is sealed in a hidden field, together with the browser in which it
-//! was shown, so that no other page and no other browser can send it.
+//! Forms of the gateway's own pages. A hidden field has the content of the form and a hash of the browser's cookie, signed by
+//! the gateway, so that no other page and no other browser can send the form.
 
 use std::time::Duration;
 
@@ -31,7 +31,7 @@ const BROWSER_LIFETIME: Duration = Duration::from_secs(24 * 3600);
 #[derive(Serialize, Deserialize)]
 struct Hidden<T> {
     content: T,
-    /// The digest of the browser's cookie.
+    /// The SHA-256 hash of the browser's cookie.
     browser: String,
     expires: u64,
 }
@@ -40,6 +40,7 @@ struct Hidden<T> {
 pub(super) struct Form {
     /// The hidden field's text, which needs no escapes.
     pub(super) hidden: String,
+    /// Sets the cookie of a browser that has none yet.
     cookie: Option<HeaderValue>,
 }
 
@@ -65,7 +66,7 @@ impl Form {
         Ok(Self { hidden: gateway.0.seal.seal(purpose, &hidden), cookie })
     }
 
-    /// The page that shows the form, with the browser's cookie.
+    /// Adds the browser's cookie to the page that shows the form.
     pub(super) fn on(self, mut page: Response) -> Response {
         if let Some(cookie) = self.cookie {
             page.headers_mut().append(SET_COOKIE, cookie);
@@ -74,7 +75,7 @@ impl Form {
     }
 }
 
-/// The content of a form that a person has sent, and its other fields. If it cannot be taken, the advice for the person.
+/// The content of a form that a person has sent, and its other fields. An error is the advice for the person.
 pub(super) fn read<T: DeserializeOwned>(
     gateway: &Gateway,
     headers: &HeaderMap,

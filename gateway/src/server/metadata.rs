@@ -12,7 +12,8 @@ use super::credentials::json as answer;
 use super::{AUTHORIZE, REGISTER, RESOURCE_METADATA, REVOKE, TOKEN};
 use crate::gateway::Gateway;
 
-/// The paths at which each resource's metadata is. The first one's is at the root as well, for clients that look there alone.
+/// The paths at which each resource's metadata is. That of the first one is at the root as well, for clients that look only
+/// there.
 pub(super) fn places(resources: &[ResourceUri]) -> BTreeMap<String, ResourceUri> {
     let mut places = BTreeMap::new();
     for resource in resources {

@@ -8,7 +8,7 @@
 //! | `GET /oauth/authorize` | the authorization request (RFC 6749, RFC 7636, RFC 8707), answered by the page of consent |
 //! | `POST /oauth/consent` | the answer of the person |
 //! | `GET /oauth/callback` | the answer of an upstream provider |
-//! | `GET`, `POST /oauth/login/{upstream}` | the page at which a person signs in to an upstream again, and its button |
+//! | `GET`, `POST /oauth/login/{upstream}` | the page at which a person signs in to an upstream, and its button |
 //! | `POST /oauth/token` | tokens for codes and refresh tokens |
 //! | `POST /oauth/revoke` | revocation (RFC 7009) |
 
@@ -87,7 +87,7 @@ pub(crate) fn metadata_of(issuer: &str, resource: &ResourceUri) -> String {
 }
 
 /// Lets the scripts of any page read the answers (CORS), as clients in browsers must. These endpoints take no cookies, so that
-/// such a page gets nothing that its server would not.
+/// such a page gets nothing that its own server could not get.
 async fn for_any_origin(request: axum::extract::Request, next: Next) -> Response {
     let mut answer = match *request.method() {
         Method::OPTIONS => StatusCode::NO_CONTENT.into_response(),

@@ -49,7 +49,8 @@ pub(super) fn trouble(status: StatusCode, title: &str, advice: &str) -> Response
     page(status, title, &format!("<p>{}</p>", escaped(advice)))
 }
 
-/// A page about an app that the host does not admit. The app gets no answer, because its address is none to send a person to.
+/// A page about an app that the host does not admit. The app gets no answer, because a person must not be sent
+/// to its address.
 pub(super) fn barred(why: Barred) -> Response {
     match why {
         Barred::Refused => trouble(
@@ -65,7 +66,7 @@ pub(super) fn barred(why: Barred) -> Response {
     }
 }
 
-/// A page about a request that cannot be served, with the way back to the app, which the person takes or not.
+/// A page about a request that cannot be served, with a link back to the app, which the person may follow.
 pub(super) fn leave(destination: &str, url: &str, why: &str) -> Response {
     let (url, destination, why) = (escaped(url), escaped(destination), escaped(why));
     let body = format!(
@@ -75,7 +76,7 @@ pub(super) fn leave(destination: &str, url: &str, why: &str) -> Response {
     page(StatusCode::BAD_REQUEST, "This sign-in cannot begin", &body)
 }
 
-/// A redirect, as the answer to a form too.
+/// A redirect with 303, so that it can also be the answer to a form.
 pub(super) fn redirect(url: &str) -> Response {
     let Ok(location) = HeaderValue::from_str(url) else {
         return trouble(

@@ -6,8 +6,8 @@ use http::HeaderMap;
 use http::header::CONTENT_TYPE;
 use url::form_urlencoded;
 
-/// The parameters of a query or a form. Each occurs once (RFC 6749 section 3.1), and an empty one counts as absent. They have
-/// tokens and secrets among them, and no `Debug`.
+/// The parameters of a query or a form. Each occurs once (RFC 6749 section 3.1), and an empty one counts as absent. There is
+/// no `Debug`, because tokens and secrets are among them.
 pub(super) struct Params(BTreeMap<String, String>);
 
 impl Params {

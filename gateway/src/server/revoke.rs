@@ -20,7 +20,7 @@ pub(super) async fn revoke(State(gateway): State<Gateway>, headers: HeaderMap, b
     let seal = &gateway.0.seal;
     let refresh = RefreshToken::read(seal, token).map(|token| (token.family, token.number));
     let presented = refresh.or_else(|| AccessToken::read(seal, token).map(|token| (token.family, token.number)));
-    // A token that is none is as good as revoked (section 2.2).
+    // A text that is no token of this gateway is answered like a revoked token (section 2.2).
     let Some((family, number)) = presented else { return Response::new(Body::empty()) };
     let question = Question::Revoke { client: &client, number };
     match gateway.0.families.ask(family, question, gateway.0.now()).await {

@@ -46,6 +46,7 @@ pub(super) async fn token(State(gateway): State<Gateway>, headers: HeaderMap, bo
         Some("refresh_token") => {
             let Some(token) = form.get("refresh_token") else { return malformed("refresh_token is required") };
             let token = RefreshToken::read(seal, token);
+            // Without a family the question is not asked, and the number does not matter.
             let number = token.map_or(0, |token| token.number);
             (token.map(|token| token.family), Question::Refresh { client, number, resource, scopes: &scopes })
         }
