@@ -147,7 +147,7 @@ impl UpstreamSession {
         self.told(reason, error.is_login_required(), error.is_transient(), error.retry_after())
     }
 
-    /// The trouble for an error of the session. `passes` says that trying again makes sense.
+    /// The trouble for an error of the session. `passes` is true if trying again makes sense.
     fn told(
         &self,
         reason: Option<Reason>,
