@@ -236,3 +236,17 @@ fn a_right_to_spend_that_is_granted_too_late_is_given_back() {
     world.releases('A');
     world.is_at_rest();
 }
+
+#[test]
+fn a_shutdown_over_a_damaged_record_asks_nobody() {
+    let mut world = World::new();
+    world.begins('A', asks());
+    world.rule('A', "take", Rule::LoseAnswer);
+    world.answers('A', 1, "code");
+    let until = world.now.elapsed().after(secs(20));
+    world.tells('A', LoginEvent::Shutdown(until));
+    world.unreadable = true;
+    world.passes(secs(2));
+    assert_eq!((world.result('A'), world.server.prepared.len()), (Err(LoginReason::ShuttingDown), 1));
+    world.is_at_rest();
+}

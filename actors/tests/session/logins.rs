@@ -225,6 +225,17 @@ fn a_login_that_follows_a_logout_which_never_read_the_record_stays() {
 }
 
 #[test]
+fn a_logout_that_waits_for_its_first_read_is_told_of_the_login_that_came_first() {
+    let mut story = Story::over_a_login(Some(HOUR), Policy::default());
+    story.logs_out(1);
+    story.installs(2, HOUR);
+    reserved(&mut story);
+    let told = story.writes();
+    assert_eq!((told.mentions("logout 1 failed: Superseded"), told.count("login 2 installed as 2")), (1, 1));
+    assert_eq!(story.asks(1), ["1 gets 2.2"]);
+}
+
+#[test]
 fn what_is_written_is_the_login_itself() {
     let mut story = signed_in();
     let login = login("rt-new", Some(HOUR), story.at);
