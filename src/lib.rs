@@ -32,6 +32,8 @@
 //!   `memory`).
 //! - [`actor`]: the runtime in a ractor supervision tree.
 //! - [`engine`]: for authors of stores, token sources and drivers.
+//!
+#![doc = include_str!("../docs/features.md")]
 
 pub mod actor;
 mod authorization;

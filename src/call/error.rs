@@ -74,6 +74,44 @@ impl CallError {
 /// login for them needs.
 ///
 /// It holds no token. `Display` names none of the scopes, because the server chose them.
+///
+/// A host with one person begins the login and shows it, takes the browser's answer, and makes the call again:
+///
+/// ```
+/// # #[cfg(feature = "loopback")]
+/// # mod host {
+/// use std::error::Error;
+/// use std::time::Duration;
+///
+/// use tokenkeeper::callback::{LoopbackListener, LoopbackOptions, Outcome};
+/// use tokenkeeper::{AuthSession, LoginMethod, LoginProgress, OfferedPrompt, StepUp};
+///
+/// async fn ask(session: &AuthSession, step_up: &StepUp, show: fn(&OfferedPrompt)) -> Result<(), Box<dyn Error>> {
+///     let timeout = Duration::from_secs(615); // a little longer than a prompt lives
+///     let listener = LoopbackListener::bind(LoopbackOptions::default()).await?;
+///     let method = LoginMethod::Redirect(listener.redirect_uri().to_owned());
+///     match step_up.begin(method, timeout).await? {
+///         LoginProgress::Offered { attempt, key, offer, is_first } => {
+///             if is_first {
+///                 show(&offer.prompt); // otherwise another caller has shown it
+///             }
+///             let keys = [key];
+///             tokio::select! {
+///                 received = listener.next(&keys) => {
+///                     let result = session.complete_login(received.callback().clone(), timeout).await;
+///                     received.respond(Outcome::of(result)).await;
+///                     result?;
+///                 }
+///                 ended = session.login_done(attempt, timeout) => drop(ended?),
+///             }
+///         }
+///         LoginProgress::Elsewhere { attempt } => drop(session.login_done(attempt, timeout).await?),
+///         LoginProgress::SignedIn | LoginProgress::Cancelled => {}
+///     }
+///     Ok(())
+/// }
+/// # }
+/// ```
 #[derive(Clone, thiserror::Error)]
 #[error("the token lacks scopes that the server requires for this operation: a login for them is needed (step-up)")]
 pub struct StepUp {
