@@ -6,13 +6,13 @@ use std::time::Duration;
 use super::OperationKey;
 use crate::values::{ElapsedTime, Epoch, Scopes};
 
-/// How many logins one operation may cause in [`MEMORY`]. A login that a person asks for resets the count.
+/// The maximum number of logins that one operation may cause in [`MEMORY`]. A login that a person asks for resets the count.
 const MAX_LOGINS: u32 = 3;
 
 /// How long a login for an operation, or a declined scope, is remembered.
 const MEMORY: Duration = Duration::from_secs(600);
 
-/// How many operations, and how many declined scopes, are remembered. Beyond that, the oldest is forgotten.
+/// The maximum number of operations, and of declined scopes, that are remembered. Beyond it, the oldest is forgotten.
 const MAX_REMEMBERED: usize = 64;
 
 /// The logins that operations have caused. They are remembered beyond the epochs that these logins began, and forgotten
@@ -54,7 +54,7 @@ impl Elevations {
         Ok(())
     }
 
-    /// A login for `operation` began `epoch`.
+    /// Notes that a login for `operation` has begun `epoch`.
     pub(super) fn login_installed(&mut self, epoch: Epoch, operation: OperationKey) {
         self.last = Some((epoch, operation));
     }
@@ -64,7 +64,7 @@ impl Elevations {
         self.last == Some((epoch, operation))
     }
 
-    /// A person declined these scopes.
+    /// Notes that a person declined these scopes.
     pub(super) fn declined(&mut self, scopes: &Scopes, now: ElapsedTime) {
         self.declined.extend(scopes.iter().map(|scope| (scope.to_owned(), now.after(MEMORY))));
         while self.declined.len() > MAX_REMEMBERED {

@@ -41,7 +41,7 @@ impl Flights {
         self.running.is_some_and(|running| running.flight.keeping)
     }
 
-    /// Flights that this actor has begun.
+    /// The number of flights that this actor has begun.
     pub(super) fn begun(&self) -> u64 {
         self.begun
     }

@@ -42,7 +42,7 @@ const YOUTH: Duration = Duration::from_secs(30);
 /// The first pause before another refresh is tried for an operation.
 const INITIAL_PAUSE: Duration = Duration::from_secs(30);
 
-/// How many operations are remembered. Beyond that, the one whose pause ends first is forgotten.
+/// The maximum number of operations that are remembered. Beyond it, the operation whose pause ends first is forgotten.
 const MAX_OPERATIONS: usize = 64;
 
 impl Futility {

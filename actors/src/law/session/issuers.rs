@@ -27,7 +27,7 @@ pub(super) struct ListedIssuers {
 #[derive(Clone, Copy, Debug)]
 struct Unlisted {
     epoch: Epoch,
-    /// When a list first lacked it.
+    /// When a list first lacked the issuer.
     since: ElapsedTime,
     /// When to try next to park the grant; `None` until a later list lacks its issuer, too.
     park_at: Option<ElapsedTime>,
@@ -81,20 +81,25 @@ impl Session {
         let Some(bound) = view.issuer.as_ref() else { return };
         let is_listed = issuers.contains(bound);
         match (parked, self.issuers.unlisted) {
+            // The grant was parked for this reason, and its issuer is listed again.
             (Some(Reason::IssuerChanged), _) if is_listed => {
                 let op = self.next_op();
                 let unpark = Change::Unpark { epoch, why: Parked::IssuerChanged };
                 out.effects.push(SessionEffect::Change(op, Box::new(unpark)));
             }
+            // The grant is closed already, and this list does not open it.
             (Some(_), _) => {}
+            // An earlier list without the issuer was wrong.
             (None, _) if is_listed => {
                 self.issuers.unlisted = None;
                 self.serve_waiters(now, out);
             }
+            // The first list without the issuer. Nothing is served, and a later list decides whether the grant is parked.
             (None, None) => {
                 self.issuers.unlisted = Some(Unlisted { epoch, since: now.elapsed(), park_at: None });
                 self.serve_waiters(now, out);
             }
+            // A further list without the issuer.
             (None, Some(unlisted)) => {
                 if unlisted.park_at.is_none() && now.elapsed().since(unlisted.since) >= SECOND_LOOK {
                     self.issuers.unlisted = Some(Unlisted { park_at: Some(now.elapsed()), ..unlisted });

@@ -10,7 +10,7 @@ use crate::law::profile::Trouble;
 use crate::values::record::View;
 use crate::values::{ElapsedTime, Epoch, FlightId, Lease, Now, Reason, TokenError, TokenKind, Version};
 
-/// How many consecutive `Moved` outcomes may leave callers waiting before the session pauses.
+/// The number of consecutive `Moved` outcomes that may leave callers waiting. After one more, the session pauses.
 const MAX_MOVES: u32 = 3;
 
 /// The results of earlier flights that the session remembers.
@@ -58,7 +58,7 @@ impl Landings {
 }
 
 impl Session {
-    /// A flight reports. Only the view counts in a report of a flight that is not the running one.
+    /// Handles a report of a flight. If the flight is not the running one, only the view in the report counts.
     pub(super) fn reported(&mut self, id: FlightId, report: Report, now: Now, out: &mut Output) {
         match report {
             Report::Landed(landing) if self.flights.is(id) => self.landed(id, landing, now, out),
@@ -106,8 +106,8 @@ impl Session {
         }
     }
 
-    /// The outcome, adapted to the newest record. If a newer version is known than the one in which a login was found
-    /// required, the finding does not hold.
+    /// The outcome, adapted to the newest record. If the flight found a login required, but the session knows a newer
+    /// version of the record than the flight had read, the outcome is `Moved`.
     fn still_true(&self, outcome: Outcome, found_in: Option<&View>) -> Outcome {
         let newer = |found: &View| self.knowledge.view().is_some_and(|known| known.version > found.version);
         match outcome {
@@ -177,7 +177,8 @@ impl Session {
             self.pacing.mark_used();
         }
         if useless {
-            // A source reports a token that must not be used as one that has expired, so that its refresh token is stored.
+            // A source reports a token that is not bound to the session's key as expired, so that it is not used, and its
+            // refresh token is stored.
             let is_unbound = lease.proof_key().is_some() && lease.kind() == TokenKind::Bearer;
             let reason = if is_unbound { Reason::NotBound } else { Reason::ExpiredOnArrival };
             self.rest(Trouble::new(reason), now, out);

@@ -142,12 +142,13 @@ impl Session {
         let answer = match current {
             // The report is late, because there is a newer lease already. Nothing changes for other callers.
             Some(current) if current.supersedes(&refused) => RefusalAnswer::Superseded,
-            // One token may have two generations with the same number, if it was handed out unstored and a write that
-            // had timed out stored it later.
+            // The generations need not be equal. One token may have two with the same number, if it was handed out
+            // unstored and a write that had timed out stored it later.
             Some(current) if !refused.supersedes(&current) => match self.futile(&refusal, now) {
                 Some(error) => RefusalAnswer::Futile(error),
                 None => RefusalAnswer::Noted,
             },
+            // There is no lease to serve, or the refused lease is newer than it.
             _ => RefusalAnswer::Noted,
         };
         if !matches!(answer, RefusalAnswer::Futile(_)) {

@@ -1,10 +1,10 @@
-//! An attempt that runs, as its session sees it.
+//! The login attempts that run, as their session sees them.
 
 use super::OperationKey;
 use super::login_request::LoginProgress;
 use crate::values::{AttemptId, Epoch, LoginKey, LoginOffer, Scopes};
 
-/// An attempt that runs, as its session sees it.
+/// A login attempt that runs, as its session sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RunningAttempt {
     /// Its id.
@@ -13,13 +13,13 @@ pub struct RunningAttempt {
     pub epoch: Epoch,
     /// The stage that it is in.
     pub stage: AttemptStage,
-    /// Whether it completes an answer, rather than ask a person.
+    /// Whether the attempt completes a person's answer, instead of asking a person.
     pub completes: bool,
-    /// The key of the answer that it completes, or of the request that it has shown.
+    /// The key of the answer that the attempt completes, or of the request that it has shown. `None` before that.
     pub key: Option<LoginKey>,
-    /// The scopes that it was begun for.
+    /// The scopes that the attempt was begun for.
     pub scopes: Scopes,
-    /// The operation that it was begun for.
+    /// The operation that the attempt was begun for. `None` if a person asked for the login.
     pub operation: Option<OperationKey>,
 }
 
@@ -37,7 +37,7 @@ pub enum AttemptStage {
         /// Whether a caller has received the request, and shows it.
         is_shown: bool,
     },
-    /// Another process asks.
+    /// Another process asks the person.
     Elsewhere,
     /// An answer is being redeemed.
     Arriving,
@@ -63,6 +63,7 @@ impl RunningAttempt {
     pub(super) fn progress(&mut self, awaits: Awaits) -> Option<LoginProgress> {
         let attempt = self.id;
         match &mut self.stage {
+            // These requests get nothing before the end.
             _ if matches!(awaits, Awaits::End | Awaits::Cancellation) => None,
             AttemptStage::Offered { is_shown: true, .. } if awaits == Awaits::EndOrUnshown => None,
             AttemptStage::Offered { key, offer, is_shown } => {

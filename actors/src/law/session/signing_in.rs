@@ -16,13 +16,13 @@ use crate::values::{
     AttemptId, Callback, ElapsedTime, Epoch, Lease, LoginKey, LoginReason, Now, Scopes, SignInError, StoreFault,
 };
 
-/// How many attempts may complete an answer at once, beside the attempt that asks.
+/// The maximum number of attempts that complete an answer at the same time, besides the attempt that asks a person.
 const MAX_COMPLETIONS: usize = 8;
 
 /// The longest wait for another process to redeem an answer.
 const REDEMPTION: Duration = Duration::from_secs(75);
 
-/// How many results are remembered, for requests that come after the end of their attempt.
+/// The maximum number of results that are remembered, for requests that come after the end of their attempt.
 const MAX_RESULTS: usize = 8;
 
 /// The logins of a session.
@@ -133,8 +133,8 @@ impl Session {
         self.take_login_request(reply, request, now, out);
     }
 
-    /// How many requests may wait when one of this kind comes. A person's answer or cancellation is not refused because
-    /// many requests wait for it.
+    /// The number of waiting requests at which one more of this kind is refused. It is higher for a person's answer or
+    /// cancellation, which must not be refused because many requests wait for it.
     fn most_requests(&self, kind: &LoginRequestKind) -> usize {
         match kind {
             LoginRequestKind::Begin(..) | LoginRequestKind::Await(_) => self.policy.max_waiters,
@@ -164,7 +164,7 @@ impl Session {
         };
         match joins {
             Err(answer) => out.answer_login(reply, answer),
-            // Only this request is answered here. To go through all that wait would take long.
+            // Only this request is answered here, because going through all waiting requests would take long.
             Ok((attempt, awaits)) => {
                 match self.signing_in.attempt(attempt).and_then(|attempt| attempt.progress(awaits)) {
                     Some(progress) => out.answer_login(reply, Ok(progress)),
@@ -174,7 +174,8 @@ impl Session {
         }
     }
 
-    /// Begins a login, or joins the one that is under way. Returns the attempt to wait for, or the answer.
+    /// Begins a login, or joins the one that is under way. Returns the attempt to wait for. `Err` is the answer if there is
+    /// none to wait for, and may hold a success.
     fn begin_login(
         &mut self,
         mut wish: LoginWish,
@@ -229,7 +230,8 @@ impl Session {
         Ok((id, Awaits::Offer))
     }
 
-    /// Hands a person's answer to the attempt that expects it, or to a new attempt.
+    /// Hands a person's answer to the attempt that expects it, or to a new attempt. Returns the attempt to wait for. `Err` is
+    /// the answer if there is none to wait for.
     fn complete_login(
         &mut self,
         callback: Callback,
