@@ -290,7 +290,9 @@ impl Call {
             (Some(challenge), Some(lease)) => {
                 Err(StepUp::new(self.session.clone(), &lease, self.operation, challenge.clone()).into())
             }
+            // A 403 for another reason is none of the session's.
             (None, _) if status == StatusCode::FORBIDDEN => Ok(Next::Done),
+            // A 401, or a demand for scopes after a request without a token.
             (_, lease) => self.refused(lease, &challenges).await,
         }
     }
@@ -306,6 +308,7 @@ impl Call {
                 self.proofs.nonce = nonce;
                 self.proofs.nonce.is_some()
             }
+            // The client does not expose the headers of the answer, so that the runtime asks for a nonce itself.
             (None, Some(prover)) => {
                 let asking = prover.ask(bound, self.nonces_heard);
                 self.within(self.patience, asking).await.unwrap_or_default()

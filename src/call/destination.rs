@@ -20,7 +20,7 @@ pub struct Destination(Arc<Inner>);
 struct Inner {
     identity: ServerIdentity,
     url: String,
-    /// The URL as proofs of possession name it.
+    /// The URL as proofs of possession name it. `None` if they cannot name it.
     target: Option<HtTarget>,
 }
 

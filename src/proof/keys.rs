@@ -10,10 +10,10 @@ use tokenkeeper_actors::values::DpopKey;
 
 use super::ProofKey;
 
-/// The maximum number of keys that are kept. A forgotten key is opened again.
+/// The maximum number of keys that are kept. When it is reached, all are forgotten. A forgotten key is opened again.
 const MAX_KEYS: usize = 1024;
 
-/// The opened keys, by salted digests of their stored forms. The salt is that of this process.
+/// The opened keys, by salted SHA-256 hashes of their stored forms. The salt is that of this process.
 pub(super) struct OpenKeys {
     salt: [u8; 16],
     opened: Mutex<BTreeMap<[u8; 32], Arc<ProofKey>>>,

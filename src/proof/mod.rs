@@ -43,7 +43,8 @@ pub(crate) const WANTS_NONCE: &str = "use_dpop_nonce";
 /// The error code of a server that refuses a proof (section 5 and section 7.1).
 pub(crate) const PROOF_REFUSED: &str = "invalid_dpop_proof";
 
-/// The maximum number of servers that are remembered. A forgotten server costs one more challenge.
+/// The maximum number of servers that are remembered. When it is reached, all are forgotten. A forgotten server costs one more
+/// challenge.
 const MAX_PARTIES: usize = 1024;
 
 /// Makes the proofs of a runtime, and remembers the nonces and the clocks of servers. Clones share them.
@@ -77,8 +78,8 @@ impl Proofs {
         Self(Arc::new(Shared { clock, entropy, keys, known: Mutex::default() }))
     }
 
-    /// The proof for one send of a request, with a new identifier. `None` if the claims have no JSON form, which does not
-    /// occur.
+    /// The proof for one send of a request, with a new identifier. `None` if the claims cannot be written as JSON, or the proof
+    /// cannot be a header, which does not occur.
     pub(crate) fn proof(&self, key: &ProofKey, proven: Proven<'_>) -> Option<HeaderValue> {
         let Proven { role, method, target, token, nonce } = proven;
         let known = self.known().get(&target.party(role)).cloned().unwrap_or_default();
@@ -103,7 +104,8 @@ impl Proofs {
         self.0.keys.open(stored)
     }
 
-    /// The proof header of a request to the token endpoint `endpoint`. `None` if the key cannot be used.
+    /// The proof header of a request to the token endpoint `endpoint`. `None` if the key cannot be used, or `endpoint` is no
+    /// URL that a proof can name.
     pub(crate) fn for_token_endpoint(&self, endpoint: &str, key: &DpopKey) -> Option<HeaderValue> {
         let (key, target) = (self.key(key)?, HtTarget::of(endpoint)?);
         let role = Role::Authorization;
@@ -138,7 +140,8 @@ impl Proofs {
         changes
     }
 
-    /// The difference between the server's clock and this machine's at the server's last answer.
+    /// The difference between the server's clock and this machine's at the last answer whose `Date` was used. `None` if the
+    /// difference is too small for a correction, or is not known.
     pub(crate) fn skew(&self, role: Role, target: &HtTarget) -> Option<ClockSkew> {
         self.known().get(&target.party(role)).and_then(|known| known.skew)
     }

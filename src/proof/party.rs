@@ -34,7 +34,7 @@ pub(super) struct Known {
     pub(super) nonce: Option<Nonce>,
     /// The number of nonces that the server has sent.
     pub(super) heard: u64,
-    /// The difference between its clock and this machine's, if it is large enough for a correction.
+    /// The difference between the server's clock and this machine's, if it is large enough for a correction.
     pub(super) skew: Option<ClockSkew>,
     /// This lock is held by the call that asks the server for a nonce, so that one call asks for all.
     pub(super) asking: Arc<tokio::sync::Mutex<()>>,
@@ -45,7 +45,8 @@ pub(super) struct Known {
 pub(crate) struct Nonce(String);
 
 impl Nonce {
-    /// The nonce of an answer, if it consists of the characters that a nonce may have (section 8.1).
+    /// The nonce of an answer. `None` if there is none, or if it does not consist of the characters that a nonce may have
+    /// (section 8.1).
     pub(super) fn of(headers: &HeaderMap) -> Option<Self> {
         let text = headers.get(NONCE)?.to_str().ok()?.trim();
         let is_one = (1..=MAX_NONCE).contains(&text.len())
@@ -67,7 +68,7 @@ pub(crate) struct HtTarget {
 }
 
 impl HtTarget {
-    /// The target of requests to `url`. `None` if it is no URL with a host.
+    /// The target of requests to `url`. `None` if it is no URL with a host, or has a user name.
     pub(crate) fn of(url: &str) -> Option<Self> {
         let mut url = Url::parse(url).ok().filter(Url::has_host)?;
         url.set_query(None);
