@@ -15,16 +15,16 @@ use async_trait::async_trait;
 use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
 
-use crate::law::ledger::{Change, Changed, EntryChange, EntryChanged, apply, apply_entry};
+use crate::law::ledger::{Change, Changed, EntryChange, EntryChanged, apply, apply_entry, remove};
 use crate::ports::clock::Clock;
 use crate::ports::store::{
-    Claim, ClaimAnswer, ClaimEnding, ClaimScope, JournalLine, LoginKey, PendingLogin, Renewed, Reservation, StoreEvent,
-    StoreWatch, TokenStore,
+    Claim, ClaimAnswer, ClaimEnding, ClaimScope, JournalLine, LoginKey, PendingLogin, Removal, Renewed, Reservation,
+    StoreEvent, StoreWatch, TokenStore,
 };
 use crate::sync::lock;
 use crate::values::issuer::{IssuerEntry, IssuerKey};
 use crate::values::record::{Issuer, Record};
-use crate::values::{DigestKey, FlightId, KeyedDigest, Moment, ServerIdentity, StoreFault};
+use crate::values::{DigestKey, FlightId, KeyedDigest, Moment, ServerIdentity, StoreFault, Version};
 
 use claims::{Claimant, Claims, Tenure};
 use reservations::Reservations;
@@ -143,6 +143,8 @@ struct State {
     logins: BTreeMap<LoginKey, PendingLogin>,
     issuers: BTreeMap<IssuerKey, IssuerEntry>,
     journals: BTreeMap<ServerIdentity, VecDeque<JournalLine>>,
+    /// Whether a record was ever removed. From then on, identities without a record have no journal.
+    removes_records: bool,
 }
 
 impl Shared {
@@ -188,6 +190,22 @@ impl TokenStore for MemoryStore {
         // Sent while the lock is held, so that events come in the order of the writes. The error means that there is no watch.
         let _ = self.0.shared.events.send(StoreEvent::Changed(identity.clone()));
         Ok(Changed::Applied { before, after })
+    }
+
+    async fn remove(&self, identity: &ServerIdentity, expected: Version) -> Result<Removal, StoreFault> {
+        let mut state = self.state();
+        let current = state.records.get(identity);
+        if remove(current, expected).is_err() {
+            return Ok(Removal::Conflict { current: current.cloned().map(Box::new) });
+        }
+        state.records.remove(identity);
+        state.journals.remove(identity);
+        state.reservations.removed(identity);
+        state.logins.retain(|_, login| login.identity != *identity);
+        state.removes_records = true;
+        // Sent while the lock is held, as for writes.
+        let _ = self.0.shared.events.send(StoreEvent::Changed(identity.clone()));
+        Ok(Removal::Done)
     }
 
     async fn claim(
@@ -290,6 +308,10 @@ impl TokenStore for MemoryStore {
 
     async fn note(&self, identity: &ServerIdentity, line: JournalLine) -> Result<(), StoreFault> {
         let mut state = self.state();
+        // A late line must not begin the journal of a removed identity again.
+        if state.removes_records && !state.records.contains_key(identity) {
+            return Ok(());
+        }
         let journal = state.journals.entry(identity.clone()).or_default();
         if journal.len() == Self::JOURNAL_KEPT {
             journal.pop_front();

@@ -8,12 +8,12 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokenkeeper::engine::law::ledger::{Change, Changed, EntryChange, EntryChanged};
 use tokenkeeper::engine::ports::store::{
-    Claim, ClaimAnswer, ClaimEnding, ClaimScope, JournalLine, PendingLogin, Renewed, Reservation, StoreWatch,
+    Claim, ClaimAnswer, ClaimEnding, ClaimScope, JournalLine, PendingLogin, Removal, Renewed, Reservation, StoreWatch,
     TokenStore,
 };
 use tokenkeeper::engine::values::issuer::{IssuerEntry, IssuerKey};
 use tokenkeeper::engine::values::record::{Issuer, Record, RefreshCredential};
-use tokenkeeper::engine::values::{DigestKey, FlightId, KeyedDigest, Moment};
+use tokenkeeper::engine::values::{DigestKey, FlightId, KeyedDigest, Moment, Version};
 use tokenkeeper::stores::file::FileStore;
 use tokenkeeper::{LoginKey, ServerIdentity, StoreFault};
 use tokio::io::AsyncWriteExt;
@@ -237,6 +237,10 @@ impl TokenStore for WriteBack {
 
     async fn pending_logins(&self, now: Moment) -> Result<Vec<(LoginKey, PendingLogin)>, StoreFault> {
         self.store.pending_logins(now).await
+    }
+
+    async fn remove(&self, identity: &ServerIdentity, expected: Version) -> Result<Removal, StoreFault> {
+        self.store.remove(identity, expected).await
     }
 
     async fn drop_logins(&self, identity: &ServerIdentity) -> Result<(), StoreFault> {

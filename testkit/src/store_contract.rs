@@ -21,6 +21,7 @@ pub mod losses;
 pub mod marks;
 pub mod news;
 pub mod records;
+pub mod removal;
 pub mod reservations;
 pub mod tokens;
 
@@ -186,6 +187,8 @@ pub static CHECKS: &[Check] = checks! {
     logins: a_pending_login_is_taken_once_and_whole, of_many_that_take_a_login_one_gets_it,
         an_expired_login_is_not_found, pending_logins_are_told_apart, a_look_at_a_pending_login_leaves_it,
         pending_logins_are_listed_until_they_are_taken_or_end, the_pending_logins_of_one_identity_are_dropped;
+    removal: a_removal_leaves_nothing_of_its_identity, only_the_tombstone_that_was_read_is_removed,
+        nothing_late_lands_after_a_removal, a_login_beside_a_removal_is_kept, a_watch_tells_of_a_removal;
     issuers: nothing_is_kept_of_an_issuer_at_first, an_issuers_entry_is_claimed_by_one_holder, an_issuers_entry_comes_back_whole, an_issuers_entry_is_created_once,
         an_issuers_entry_changes_only_at_its_revision, of_many_that_write_an_issuers_entry_one_does,
         a_removed_entry_counts_on, issuers_and_their_entries_are_told_apart, every_issuers_entry_is_listed_once,

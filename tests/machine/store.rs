@@ -9,12 +9,12 @@ use tokenkeeper::StoreFault;
 use tokenkeeper::engine::law::ledger::{Change, Changed, EntryChange, EntryChanged};
 use tokenkeeper::engine::memory::MemoryStore;
 use tokenkeeper::engine::ports::store::{
-    Claim, ClaimAnswer, ClaimEnding, ClaimScope, JournalLine, LoginKey, PendingLogin, Renewed, Reservation, StoreWatch,
-    TokenStore,
+    Claim, ClaimAnswer, ClaimEnding, ClaimScope, JournalLine, LoginKey, PendingLogin, Removal, Renewed, Reservation,
+    StoreWatch, TokenStore,
 };
 use tokenkeeper::engine::values::issuer::{IssuerEntry, IssuerKey};
 use tokenkeeper::engine::values::record::{Issuer, Record};
-use tokenkeeper::engine::values::{DigestKey, FlightId, KeyedDigest, Moment, ServerIdentity};
+use tokenkeeper::engine::values::{DigestKey, FlightId, KeyedDigest, Moment, ServerIdentity, Version};
 
 #[derive(Clone, Debug)]
 pub(crate) struct Fragile {
@@ -111,6 +111,10 @@ impl TokenStore for Fragile {
     async fn pending_logins(&self, now: Moment) -> Stored<Vec<(LoginKey, PendingLogin)>> {
         self.check()?;
         self.inner.pending_logins(now).await
+    }
+    async fn remove(&self, identity: &ServerIdentity, expected: Version) -> Stored<Removal> {
+        self.check()?;
+        self.inner.remove(identity, expected).await
     }
     async fn drop_logins(&self, identity: &ServerIdentity) -> Stored<()> {
         self.check()?;

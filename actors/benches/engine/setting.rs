@@ -12,15 +12,15 @@ use tokenkeeper_actors::memory::MemoryStore;
 use tokenkeeper_actors::ports::clock::Clock;
 use tokenkeeper_actors::ports::source::{NotRevoked, TokenSource};
 use tokenkeeper_actors::ports::store::{
-    Claim, ClaimAnswer, ClaimEnding, ClaimScope, JournalLine, LoginKey, PendingLogin, Renewed, Reservation, StoreWatch,
-    TokenStore,
+    Claim, ClaimAnswer, ClaimEnding, ClaimScope, JournalLine, LoginKey, PendingLogin, Removal, Renewed, Reservation,
+    StoreWatch, TokenStore,
 };
 use tokenkeeper_actors::system::SystemClock;
 use tokenkeeper_actors::values::issuer::{IssuerEntry, IssuerKey};
 use tokenkeeper_actors::values::record::{Binding, Client, ClientAuth, Issuer, Record, RefreshCredential};
 use tokenkeeper_actors::values::{
     AccessToken, Account, DigestKey, FlightId, KeyedDigest, Moment, RefreshToken, RenewalPlan, Scopes, ServerIdentity,
-    StoreFault, Target, TokenKind, Validity,
+    StoreFault, Target, TokenKind, Validity, Version,
 };
 use tokio::sync::Semaphore;
 
@@ -213,6 +213,10 @@ impl TokenStore for Lean {
 
     async fn pending_logins(&self, now: Moment) -> Result<Vec<(LoginKey, PendingLogin)>, StoreFault> {
         self.inner.pending_logins(now).await
+    }
+
+    async fn remove(&self, identity: &ServerIdentity, expected: Version) -> Result<Removal, StoreFault> {
+        self.inner.remove(identity, expected).await
     }
 
     async fn drop_logins(&self, identity: &ServerIdentity) -> Result<(), StoreFault> {

@@ -2,15 +2,18 @@
 //! record.
 //!
 //! A store only has to make *read, [`apply`], write* one atomic step. This module decides for all stores whether a
-//! change applies, and what the record is after it. Epoch, revision and number grow and never restart (law 12).
+//! change applies, and what the record is after it. Epoch, revision and number grow and never restart (law 12), unless
+//! the record is removed ([`remove`]).
 //! The same holds for an issuer's entries, with [`EntryChange`] and [`apply_entry`].
 
 mod entries;
 mod epochs;
 mod prompts;
+mod removal;
 
 pub use entries::{EntryChange, EntryChanged, apply_entry};
 pub use prompts::BegunOn;
+pub use removal::remove;
 
 use crate::values::record::{
     Access, Binding, Content, Grant, Held, Mark, MarkState, Parked, Prompt, PromptEnd, Record, Refresh,
@@ -254,6 +257,9 @@ pub fn apply(current: Option<&Record>, change: &Change) -> Result<Record, Confli
     let vacant = Record::vacant();
     let record = current.unwrap_or(&vacant);
     let mut next = match change {
+        // The person was asked in a record, so that the answer to a request whose record was removed signs in to nothing.
+        Change::AnswerPrompt { .. } if current.is_none() => return Err(Conflict::Moved),
+        Change::Install(login) if current.is_none() && login.begun_on.is_some() => return Err(Conflict::Moved),
         Change::Install(login) => epochs::install(record, login)?,
         // An identity whose source needs no login can be logged out before it has a record.
         Change::Clear { epoch } if current.is_none() => {

@@ -47,6 +47,11 @@ impl Reservations {
             }
         }
     }
+
+    /// Notes the removal of an identity, which waits for nothing any more.
+    pub(super) fn removed(&mut self, identity: &ServerIdentity) {
+        self.0.retain(|_, waiting| waiting.identity != *identity);
+    }
 }
 
 fn held(record: &Record) -> Option<KeyedDigest> {

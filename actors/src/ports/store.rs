@@ -8,7 +8,7 @@
 //!   calls [`apply`](crate::law::ledger::apply), and writes the record that this returns.
 //! - At most one spend claim is held per identity *and epoch*, over all processes and hosts that share the store. A
 //!   claim of another epoch is independent.
-//! - A tombstone is a record. Clearing keeps epoch, revision and number.
+//! - A tombstone is a record. Clearing keeps epoch, revision and number. Only [`remove`](TokenStore::remove) removes a record.
 //! - An issuer's entries (client registrations, metadata, cool-downs) are kept apart from all identities, as
 //!   atomically and durably, and sealed in the same way. A removal keeps the revision.
 //! - A store that cannot be used returns a fault. It never falls back to another place.
@@ -22,7 +22,9 @@ use crate::law::ledger::{Change, Changed, EntryChange, EntryChanged};
 pub use crate::values::LoginKey;
 use crate::values::issuer::{IssuerEntry, IssuerKey};
 use crate::values::record::{Issuer, Record};
-use crate::values::{AttemptId, DigestKey, Epoch, FlightId, KeyedDigest, Moment, Reason, ServerIdentity, StoreFault};
+use crate::values::{
+    AttemptId, DigestKey, Epoch, FlightId, KeyedDigest, Moment, Reason, ServerIdentity, StoreFault, Version,
+};
 
 /// Keeps records.
 ///
@@ -37,7 +39,7 @@ pub trait TokenStore: fmt::Debug + Send + Sync + 'static {
     /// share the store.
     async fn digest_key(&self) -> Result<DigestKey, StoreFault>;
 
-    /// Returns the record of `identity`, or `None` if there never was one.
+    /// Returns the record of `identity`, or `None` if there never was one, or it was removed.
     ///
     /// # Errors
     ///
@@ -56,6 +58,19 @@ pub trait TokenStore: fmt::Debug + Send + Sync + 'static {
     /// fault means that it did not and will not. Changes may be repeated, because each compares everything it depends
     /// on.
     async fn change(&self, identity: &ServerIdentity, change: Change) -> Result<Changed, StoreFault>;
+
+    /// Removes what is stored of an identity that was logged out and will not be used again. These are its record, its
+    /// journal, its pending logins and its reservations. Other identities, and claims that are held, stay as they are.
+    ///
+    /// It is one atomic step beside [`change`](Self::change), and durable when it returns. As with `change` the store
+    /// decides nothing. It reads, calls [`remove`](crate::law::ledger::remove) with `expected`, and removes only if that
+    /// permits it. If the process dies, either the record is still there, and the removal can be repeated, or nothing is.
+    /// A line that is added to the journal of an identity without a record may be lost.
+    ///
+    /// # Errors
+    ///
+    /// As for [`change`](Self::change). After [`StoreFault::TimedOut`] the caller repeats the removal.
+    async fn remove(&self, identity: &ServerIdentity, expected: Version) -> Result<Removal, StoreFault>;
 
     /// Tries to take a claim, without waiting. If the holder asks again from the same process, it gets the claim that it has.
     ///
@@ -165,6 +180,18 @@ pub trait TokenStore: fmt::Debug + Send + Sync + 'static {
     /// Returns the newest `most` lines of the identity's journal (all of them for `usize::MAX`), in the order in which
     /// they were added.
     async fn journal(&self, identity: &ServerIdentity, most: usize) -> Result<Vec<JournalLine>, StoreFault>;
+}
+
+/// The answer to a removal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Removal {
+    /// Nothing is stored of the identity any more.
+    Done,
+    /// The record is not the tombstone that the caller has read. Nothing was removed.
+    Conflict {
+        /// The current record. `None` if there is none, which may be the caller's own removal.
+        current: Option<Box<Record>>,
+    },
 }
 
 /// The purpose of a claim.
@@ -277,7 +304,7 @@ pub trait StoreWatch: fmt::Debug + Send {
 /// An event of a store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StoreEvent {
-    /// The record of this identity was written, by this or another process.
+    /// The record of this identity was written or removed, by this or another process.
     Changed(ServerIdentity),
     /// The issuer's entry under this key was written, by this or another process.
     IssuerChanged(IssuerKey),

@@ -7,12 +7,12 @@ use async_trait::async_trait;
 use tokenkeeper_actors::law::ledger::{Change, Changed, EntryChange, EntryChanged};
 use tokenkeeper_actors::memory::MemoryStore;
 use tokenkeeper_actors::ports::store::{
-    Claim, ClaimAnswer, ClaimEnding, ClaimScope, JournalLine, LoginKey, PendingLogin, Renewed, Reservation, StoreWatch,
-    TokenStore,
+    Claim, ClaimAnswer, ClaimEnding, ClaimScope, JournalLine, LoginKey, PendingLogin, Removal, Renewed, Reservation,
+    StoreWatch, TokenStore,
 };
 use tokenkeeper_actors::values::issuer::{IssuerEntry, IssuerKey};
 use tokenkeeper_actors::values::record::{Issuer, Record};
-use tokenkeeper_actors::values::{DigestKey, FlightId, KeyedDigest, Moment, ServerIdentity, StoreFault};
+use tokenkeeper_actors::values::{DigestKey, FlightId, KeyedDigest, Moment, ServerIdentity, StoreFault, Version};
 
 #[derive(Debug, Default)]
 struct Faults {
@@ -149,6 +149,10 @@ impl TokenStore for Faulty {
     }
 
     async fn pending_logins(&self, _: Moment) -> Result<Vec<(LoginKey, PendingLogin)>, StoreFault> {
+        unreachable!()
+    }
+
+    async fn remove(&self, _: &ServerIdentity, _: Version) -> Result<Removal, StoreFault> {
         unreachable!()
     }
 

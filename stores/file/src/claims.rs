@@ -115,6 +115,13 @@ pub(crate) fn collect(home: &Home, name: &Name, epoch: Epoch) {
     collect_file(&home.locks, &lock_file(name, ClaimScope::Spend(epoch)));
 }
 
+/// Removes the lock files of an identity whose last epoch this is, unless they are locked.
+pub(crate) fn collect_all(home: &Home, name: &Name, epoch: Epoch) {
+    let before = epoch.number().checked_sub(1).map(Epoch::new);
+    before.into_iter().chain([epoch]).for_each(|epoch| collect(home, name, epoch));
+    collect_file(&home.locks, &lock_file(name, ClaimScope::Login));
+}
+
 /// Removes the lock file `file` if it belongs to a claim and is not locked. Returns whether it was removed.
 pub(crate) fn collect_file(locks: &Folder, file: &str) -> bool {
     if !is_claim(file) || !matches!(locks.stat(file), Ok(Some(_))) {

@@ -60,6 +60,9 @@ struct Envelope {
 /// The lock for making the home.
 const MAKING: &str = "home";
 
+/// The empty file of a home from which a record was removed.
+pub(crate) const REMOVALS: &str = "removals";
+
 /// The folder of issuers' entries.
 pub(crate) const ISSUERS: &str = "issuers";
 
@@ -185,6 +188,20 @@ impl Home {
     /// The folder of issuers' entries. Makes it where missing.
     pub(crate) fn make_issuers(&self) -> Result<Folder, FileError> {
         self.root.subfolder(ISSUERS)
+    }
+
+    /// Notes that records are removed from this home, so that late lines begin no journals without a record.
+    pub(crate) fn mark_removals(&self) -> Result<(), FileError> {
+        if self.removes_records()? {
+            return Ok(());
+        }
+        let _lock = lock::wait(&self.locks, REMOVALS)?;
+        self.root.replace(REMOVALS, &[], Durability::Durable)
+    }
+
+    /// Whether a record was ever removed from this home.
+    pub(crate) fn removes_records(&self) -> Result<bool, FileError> {
+        Ok(self.root.stat(REMOVALS)?.is_some())
     }
 
     pub(crate) fn path(&self) -> PathBuf {

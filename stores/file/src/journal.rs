@@ -47,6 +47,10 @@ pub(crate) fn note(place: &Place, identity: &ServerIdentity, line: &JournalLine)
     let failed = |error| journals.io(&error, name.as_str());
     let text = serde_json::to_string(&Line::of(line)).map_err(|error| failed(error.into()))?;
     let _lock = lock::wait(&place.home.locks, &name.journal_lock())?;
+    // Checked under the lock. A removal takes it after the record is gone.
+    if place.home.removes_records()? && place.home.records.stat(name.as_str())?.is_none() {
+        return Ok(());
+    }
     let file = journals.open_to_append(name.as_str())?;
     let size = file.metadata().map_err(failed)?.len();
     append_line(file, &text).map_err(failed)?;

@@ -5,10 +5,10 @@
 //! guess of an identity can be checked against it.
 //!
 //! The index maps names back to identities, with one sealed key on each line, so that listing reads no record. It only grows,
-//! and may be incomplete or outdated. An identity that is missing from it is read from the record's header, and an identity
-//! without a record is not listed.
+//! until most of its lines are of removed identities, and may be incomplete or outdated. An identity that is missing from it is
+//! read from the record's header, and an identity without a record is not listed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -17,6 +17,7 @@ use sha2::{Digest, Sha256};
 use tokenkeeper_actors::values::ServerIdentity;
 
 use crate::error::FileError;
+use crate::folder::Durability;
 use crate::home::Home;
 use crate::key::Keys;
 use crate::lock;
@@ -27,6 +28,10 @@ pub(crate) const INDEX: &str = "index";
 
 /// The maximal length of an identity's key, with some margin.
 const KEY_MOST: u64 = 16 * 1024;
+
+/// The size of an index in which no lines are counted, and the size of a line that is long enough for most identities.
+const SLACK: u64 = 64 * 1024;
+const LINE: u64 = 1024;
 
 /// The name of an identity's files, or of an issuer's entry.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -128,6 +133,23 @@ impl Names {
         Ok(())
     }
 
+    /// Shortens the index after a record was removed, if most of its lines are of removed identities.
+    pub(crate) fn shorten(&self, home: &Home, keys: &Keys) -> Result<(), FileError> {
+        let mut known = self.known();
+        let size = home.root.stat(INDEX)?.and_then(|stat| u64::try_from(stat.st_size).ok()).unwrap_or(0);
+        if size <= SLACK {
+            return Ok(());
+        }
+        let present: BTreeSet<Name> = home.records.names()?.iter().filter_map(|file| Name::read(file)).collect();
+        let records = u64::try_from(present.len()).unwrap_or(u64::MAX);
+        if size <= SLACK.saturating_add(records.saturating_mul(LINE)) {
+            return Ok(());
+        }
+        // Other handles notice that the index is shorter, or read the keys that they miss from the records.
+        known.identities.retain(|name, _| present.contains(name));
+        keep_present(home, keys, &present)
+    }
+
     /// Discards the position in the index, because the file was replaced.
     pub(crate) fn forget(&self) {
         *self.known() = Known::default();
@@ -177,6 +199,22 @@ impl Known {
         self.identities.insert(name.clone(), identity.clone());
         Ok(Some(identity))
     }
+}
+
+/// Keeps one line of each identity that has a record.
+fn keep_present(home: &Home, keys: &Keys, present: &BTreeSet<Name>) -> Result<(), FileError> {
+    let _lock = lock::wait(&home.locks, INDEX)?;
+    let Some(lines) = home.root.read_part(INDEX, 0, u64::MAX)? else { return Ok(()) };
+    let (mut seen, mut kept) = (BTreeSet::new(), Vec::new());
+    for line in lines.split(|byte| *byte == b'\n') {
+        let key = hex::decode_vec(line).ok().and_then(|sealed| seal::open_key(keys, Kind::Line, &sealed));
+        let Some(name) = key.map(|key| Name::of_key(keys, &key)) else { continue };
+        if present.contains(&name) && seen.insert(name) {
+            kept.extend_from_slice(line);
+            kept.push(b'\n');
+        }
+    }
+    home.root.replace(INDEX, &kept, Durability::ThisBoot)
 }
 
 fn write(home: &Home, keys: &Keys, key: &str) -> Result<(), FileError> {

@@ -4,10 +4,11 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use secrecy::ExposeSecret;
-use tokenkeeper_actors::law::ledger::{Change, Changed, apply};
+use tokenkeeper_actors::law::ledger::{self, Change, Changed, apply};
+use tokenkeeper_actors::ports::store::Removal;
 use tokenkeeper_actors::values::record::format;
 use tokenkeeper_actors::values::record::{Content, DeadDigests, Record};
-use tokenkeeper_actors::values::{Epoch, Revision, ServerIdentity, WallTime};
+use tokenkeeper_actors::values::{Epoch, Revision, ServerIdentity, Version, WallTime};
 
 use crate::claims;
 use crate::error::{FileError, Trouble};
@@ -15,10 +16,12 @@ use crate::folder::Durability;
 use crate::home::Home;
 use crate::journal;
 use crate::key::Keys;
-use crate::lock;
+use crate::lock::{self, Attempt, Lock};
+use crate::logins;
 use crate::names::{Name, Names};
 use crate::reservations;
 use crate::seal::{self, Kind};
+use crate::session_names;
 
 /// The maximal size of a record's file.
 const MOST: usize = format::MAX_BYTES + seal::OVERHEAD;
@@ -52,7 +55,7 @@ impl Place {
     }
 }
 
-/// Reads the record of `identity`. Returns `None` where there never was one.
+/// Reads the record of `identity`. Returns `None` where there is none.
 pub(crate) fn load(place: &Place, identity: &ServerIdentity) -> Result<Option<Box<Record>>, FileError> {
     let name = place.name(identity);
     let records = &place.home.records;
@@ -195,6 +198,47 @@ pub(crate) fn forget(place: &Place, identity: &ServerIdentity) -> Result<bool, F
         journal::remove(place, &name)?;
     }
     Ok(is_logged_out)
+}
+
+/// Removes everything that is stored of an identity that was logged out, as one step for all processes.
+///
+/// The record's file is removed last of all that a reader can see. A process that dies before has removed nothing that a
+/// tombstone needs, and the removal can be repeated.
+pub(crate) fn remove(place: &Place, identity: &ServerIdentity, expected: Version) -> Result<Removal, FileError> {
+    let name = place.name(identity);
+    let home = &place.home;
+    let commit = lock::wait(&home.locks, &name.commit_lock())?;
+    let current = load(place, identity)?;
+    let Some(record) = current.as_deref().filter(|record| ledger::remove(Some(record), expected).is_ok()) else {
+        return Ok(Removal::Conflict { current });
+    };
+    logins::drop_all(place, identity)?;
+    session_names::remove(place, identity)?;
+    journal::remove(place, &name)?;
+    // From now on no process begins a journal for an identity without a record.
+    home.mark_removals()?;
+    home.records.remove(name.as_str())?;
+    home.records.sync().map_err(|_| home.records.error(Trouble::Unsure, name.as_str()))?;
+    if let Err(error) = clean_up(place, &name, record.epoch, commit) {
+        tracing::debug!(%error, "leftovers of a removed identity stay");
+    }
+    Ok(Removal::Done)
+}
+
+/// Removes the files of a removed identity that mean nothing without its record. Lock files that are in use stay until they are
+/// swept.
+fn clean_up(place: &Place, name: &Name, epoch: Epoch, commit: Lock) -> Result<(), FileError> {
+    let home = &place.home;
+    // A line may have been added while the record was still there.
+    journal::remove(place, name)?;
+    home.records.give_room_back(name.as_str())?;
+    place.names.shorten(home, &place.keys)?;
+    claims::collect_all(home, name, epoch);
+    if let Ok(Attempt::Locked(journal)) = lock::attempt(&home.locks, &name.journal_lock()) {
+        journal.remove(&home.locks, &name.journal_lock())?;
+    }
+    // Removed while it is locked. A process that waits for it notices that, and locks a new file.
+    commit.remove(&home.locks, &name.commit_lock())
 }
 
 fn seal_record(

@@ -12,18 +12,20 @@ use async_trait::async_trait;
 use etcetera::BaseStrategy;
 use tokenkeeper_actors::law::ledger::{Change, Changed, EntryChange, EntryChanged};
 use tokenkeeper_actors::ports::store::{
-    Claim, ClaimAnswer, ClaimEnding, ClaimScope, JournalLine, LoginKey, PendingLogin, Renewed, Reservation, StoreWatch,
-    TokenStore,
+    Claim, ClaimAnswer, ClaimEnding, ClaimScope, JournalLine, LoginKey, PendingLogin, Removal, Renewed, Reservation,
+    StoreWatch, TokenStore,
 };
 use tokenkeeper_actors::values::issuer::{IssuerEntry, IssuerKey};
 use tokenkeeper_actors::values::record::{Issuer, Record};
-use tokenkeeper_actors::values::{DigestKey, Epoch, FlightId, KeyedDigest, Moment, ServerIdentity, StoreFault};
+use tokenkeeper_actors::values::{
+    DigestKey, Epoch, FlightId, KeyedDigest, Moment, ServerIdentity, StoreFault, Version,
+};
 
 use crate::builder::{FileStoreBuilder, KeySource, Watching};
 use crate::claims::{self, Claims};
 use crate::error::{FileError, Trouble};
 use crate::folder::Folder;
-use crate::home::{Home, Where};
+use crate::home::{Home, REMOVALS, Where};
 use crate::journal::{self, Entry};
 use crate::key::Keys;
 use crate::lock::{self, Attempt};
@@ -167,7 +169,8 @@ impl FileStore {
     }
 
     /// Removes the journal of an identity that was logged out. Returns whether it was removed. An identity that is
-    /// signed in, or has no record, is left as it is.
+    /// signed in, or has no record, is left as it is. It may sign in again. An identity that will not be used again is removed
+    /// whole by [`remove`](TokenStore::remove).
     ///
     /// The record stays as a tombstone without a secret. It holds the epoch, revision and token number, from which the
     /// next login continues to count. Without them, a running process could take a new login for an older one, and a refresh
@@ -264,6 +267,11 @@ impl TokenStore for FileStore {
     async fn change(&self, identity: &ServerIdentity, change: Change) -> Result<Changed, StoreFault> {
         let identity = identity.clone();
         self.serve(move |_, place| records::change(place, &identity, &change)).await
+    }
+
+    async fn remove(&self, identity: &ServerIdentity, expected: Version) -> Result<Removal, StoreFault> {
+        let identity = identity.clone();
+        self.serve(move |_, place| records::remove(place, &identity, expected)).await
     }
 
     async fn claim(
@@ -450,7 +458,7 @@ fn sweep(home: &Home) -> Result<Swept, FileError> {
     swept.unfinished += sweep_unfinished(home, &home.held, |_| Some("held".to_owned()))?;
     swept.unfinished += sweep_unfinished(home, &home.logins, |_| Some("logins".to_owned()))?;
     // The lock of each of these files has the name of the file.
-    let alone = |file: &str| ["home", session_names::FILE].contains(&file).then(|| file.to_owned());
+    let alone = |file: &str| ["home", session_names::FILE, REMOVALS].contains(&file).then(|| file.to_owned());
     swept.unfinished += sweep_unfinished(home, &home.root, alone)?;
     if let Some(folder) = home.issuers()? {
         swept.unfinished += sweep_unfinished(home, &folder, |_| Some(issuers::LOCK.to_owned()))?;

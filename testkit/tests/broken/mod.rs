@@ -4,6 +4,7 @@ mod claims;
 mod issuers;
 mod news;
 mod records;
+mod removal;
 mod store;
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -104,6 +105,16 @@ pub(crate) enum Fault {
     ExpiredLoginIsListed,
     LoginsAreNotDropped,
     AllLoginsAreDropped,
+    RemovalIsNothing,
+    RemovalKeepsTheJournal,
+    RemovalKeepsTheLogins,
+    RemovalTakesAll,
+    RemovalComparesNothing,
+    RemovalIgnoresTheVersion,
+    RemovalShowsNothing,
+    RemovedIsRevived,
+    RemovalReadsThenRemoves,
+    RemovalIsNoNews,
     MakesEntriesUp,
     EntryLosesItsManagement,
     EntryTakesStaleForUnknown,

@@ -112,6 +112,12 @@ impl Faulty {
             if before.is_none() && (needs_a_login || needs_a_record) {
                 return Ok(Changed::Conflict { why: Conflict::Moved, current: None });
             }
+            let change = match change {
+                Change::Install(login) if before.is_none() && self.has(Fault::RemovedIsRevived) => {
+                    Change::Install(Box::new(Login { begun_on: None, ..*login }))
+                }
+                change => change,
+            };
             return self.inner().change(identity, change).await;
         };
         let change = match (fault, change) {

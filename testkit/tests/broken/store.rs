@@ -11,13 +11,13 @@ use secrecy::{ExposeSecret, SecretSlice};
 use tokenkeeper_actors::law::ledger::{Change, Changed, EntryChange, EntryChanged};
 use tokenkeeper_actors::memory::MemoryStore;
 use tokenkeeper_actors::ports::store::{
-    Claim, ClaimAnswer, ClaimEnding, ClaimScope, JournalLine, LoginKey, PendingLogin, Predecessor, Renewed,
+    Claim, ClaimAnswer, ClaimEnding, ClaimScope, JournalLine, LoginKey, PendingLogin, Predecessor, Removal, Renewed,
     Reservation, StoreEvent, StoreWatch, TokenStore,
 };
 use tokenkeeper_actors::values::issuer::{EntryKind, IssuerEntry, IssuerKey};
 use tokenkeeper_actors::values::record::{Content, Issuer, Record};
 use tokenkeeper_actors::values::{
-    DigestKey, Epoch, FlightId, KeyedDigest, Moment, Revision, ServerIdentity, StoreFault, WallTime,
+    DigestKey, Epoch, FlightId, KeyedDigest, Moment, Revision, ServerIdentity, StoreFault, Version, WallTime,
 };
 use tokio::sync::{broadcast, watch};
 use tokio::task::yield_now;
@@ -204,6 +204,15 @@ impl TokenStore for Faulty {
         Ok(answer)
     }
 
+    async fn remove(&self, identity: &ServerIdentity, expected: Version) -> Result<Removal, StoreFault> {
+        let removal = self.removed(identity, expected).await?;
+        if removal == Removal::Done && !self.has(Fault::RemovalIsNoNews) {
+            self.tell(StoreEvent::Changed(identity.clone()), false);
+        }
+        self.cache.lock().unwrap_or_else(PoisonError::into_inner).remove(identity);
+        Ok(removal)
+    }
+
     async fn claim(
         &self,
         identity: &ServerIdentity,
@@ -369,7 +378,7 @@ impl TokenStore for Faulty {
                 Ok(self.inner().journal(identity, most).await?.into_iter().rev().collect())
             }
             Some(Fault::JournalKeepsTheOldest) => Ok(of(false).into_iter().take(MemoryStore::JOURNAL_KEPT).collect()),
-            Some(Fault::JournalIsUnbounded) => Ok(of(false)),
+            Some(Fault::JournalIsUnbounded | Fault::RemovalKeepsTheJournal) => Ok(of(false)),
             Some(Fault::JournalIsShared) => Ok(of(true)),
             _ => self.inner().journal(identity, most).await,
         }

@@ -160,7 +160,8 @@ impl AttemptCore {
                 LoginReason::SubjectChanged
             }
             // After a logout the new tokens may always be revoked. After another login, a revocation could end its tokens too.
-            (Conflict::Moved, Some(Record { content: Content::Tombstone, .. })) => {
+            // A record that is gone was removed after a logout.
+            (Conflict::Moved, None | Some(Record { content: Content::Tombstone, .. })) => {
                 self.revoke(&keeping.login, out);
                 return self.conclude(Err(LoginReason::LoggedOut), out);
             }

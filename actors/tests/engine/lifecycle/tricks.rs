@@ -10,13 +10,13 @@ use tokenkeeper_actors::law::ledger::{Change, Changed, EntryChange, EntryChanged
 use tokenkeeper_actors::memory::MemoryStore;
 use tokenkeeper_actors::ports::spawner::{FlightFuture, Spawner};
 use tokenkeeper_actors::ports::store::{
-    Claim, ClaimAnswer, ClaimEnding, ClaimScope, JournalLine, LoginKey, PendingLogin, Renewed, Reservation, StoreEvent,
-    StoreWatch, TokenStore,
+    Claim, ClaimAnswer, ClaimEnding, ClaimScope, JournalLine, LoginKey, PendingLogin, Removal, Renewed, Reservation,
+    StoreEvent, StoreWatch, TokenStore,
 };
 use tokenkeeper_actors::system::HostSpawner;
 use tokenkeeper_actors::values::issuer::{IssuerEntry, IssuerKey};
 use tokenkeeper_actors::values::record::{Issuer, Record};
-use tokenkeeper_actors::values::{DigestKey, FlightId, KeyedDigest, Moment, ServerIdentity, StoreFault};
+use tokenkeeper_actors::values::{DigestKey, FlightId, KeyedDigest, Moment, ServerIdentity, StoreFault, Version};
 use tokio::sync::{Semaphore, broadcast, watch};
 use tokio::time::Instant;
 
@@ -287,6 +287,10 @@ impl TokenStore for TrickStore {
 
     async fn pending_logins(&self, now: Moment) -> Result<Vec<(LoginKey, PendingLogin)>, StoreFault> {
         self.inner.pending_logins(now).await
+    }
+
+    async fn remove(&self, id: &ServerIdentity, expected: Version) -> Result<Removal, StoreFault> {
+        self.inner.remove(id, expected).await
     }
 
     async fn drop_logins(&self, id: &ServerIdentity) -> Result<(), StoreFault> {

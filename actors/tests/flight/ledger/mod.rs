@@ -5,6 +5,7 @@ mod committing;
 mod configuring;
 mod marking;
 mod prompting;
+mod removing;
 
 use tokenkeeper_actors::law::ledger::{Commit, Conflict, Login, apply};
 use tokenkeeper_actors::values::record::{Access, MarkState, Parked, Record, Refresh};

@@ -179,11 +179,11 @@ fn a_login_replaces_the_session_that_it_was_begun_on_and_no_other() {
     for record in records().iter().skip(8).take(2).flatten() {
         assert_eq!(apply(Some(record), &installs(login_over(EPOCH, false))), Err(Conflict::Moved));
     }
-    // The first login of an identity.
-    for record in [None, Some(open(None))] {
-        let record = record.as_ref();
-        assert_eq!(changed(record, &installs(login_over(Epoch::default(), true))).epoch, EPOCH);
-        assert_eq!(apply(record, &installs(login_over(EPOCH, false))), Err(Conflict::Moved));
+    // The first login of an identity. Its request has made the record.
+    let asked = open(None);
+    assert_eq!(changed(Some(&asked), &installs(login_over(Epoch::default(), true))).epoch, EPOCH);
+    for (record, epoch) in [(Some(&asked), EPOCH), (None, EPOCH), (None, Epoch::default())] {
+        assert_eq!(apply(record, &installs(login_over(epoch, false))), Err(Conflict::Moved));
     }
     assert_eq!(InstallError::from(Conflict::Moved), InstallError::Superseded);
 }

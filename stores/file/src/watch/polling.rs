@@ -40,6 +40,8 @@ fn go_on_looking(mut seen: Snapshot, inner: &Weak<Inner>, hearing: &Weak<Hearing
         }
         match inner.place().and_then(|place| look(&place)) {
             Ok(now) => {
+                let gone = seen.keys().filter(|written| !now.contains_key(written));
+                gone.for_each(|written| tell(&inner, &hearing, written));
                 let news = now.iter().filter(|(written, how)| seen.get(written) != Some(*how));
                 news.for_each(|(written, _)| tell(&inner, &hearing, written));
                 seen = now;
