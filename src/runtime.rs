@@ -27,7 +27,10 @@ use crate::machine::{self, MachineSource, RuntimeLink};
 use crate::oauth::OAuth;
 use crate::proof::{Proofs, Prover};
 use crate::user::{UserMapping, UserOptions, UserProviders, Users};
-use crate::{AuthSession, BuildError, EventStream, ProviderName, SessionSpec, ShutdownReport, SourceName};
+use crate::{
+    AuthSession, BuildError, EventStream, ProviderName, ServerIdentity, SessionSpec, ShutdownReport, SourceName,
+    StoreFault,
+};
 
 /// A running session runtime, with one owner for each server identity and one refresh in flight. Cheap to clone.
 ///
@@ -80,6 +83,20 @@ impl AuthRuntime {
             logins.keys.set(spec.identity(), dpop);
         }
         AuthSession { engine: self.engine.session(spec), oauth: Some(Arc::clone(&self.oauth)) }
+    }
+
+    /// Returns the identities of which the store has a record, in no particular order. They include those that were logged out,
+    /// and those whose first login was begun and not completed.
+    ///
+    /// # Errors
+    ///
+    /// The fault of the store, or [`TimedOut`](StoreFault::TimedOut) after 30 s.
+    ///
+    /// # Cancellation
+    ///
+    /// Safe to drop at any await. Nothing was changed.
+    pub async fn identities(&self) -> Result<Vec<ServerIdentity>, StoreFault> {
+        self.engine.identities().await
     }
 
     /// Follows the events of all sessions from now on.

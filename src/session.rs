@@ -207,6 +207,44 @@ impl AuthSession {
         logged_out
     }
 
+    /// Logs out an account that will not be used again, and removes what the store has of it: its record, its journal and its
+    /// pending logins. Nothing is revoked at the server, because some servers would end newer sessions of the same person too.
+    /// Afterwards the account has never signed in.
+    ///
+    /// An account that may be used again is [logged out](Self::logout) instead. Its record then stays as a tombstone, with the
+    /// numbers by which every process tells a new session from an old one. Names of accounts that are forgotten should therefore be
+    /// random. If such a name is used again all the same, a process that knows the earlier session could take the new one for it.
+    ///
+    /// # Errors
+    ///
+    /// [`LogoutError::Superseded`] if a login came in between, which stays. [`LogoutError::NotDurable`] if the store cannot be
+    /// written. This process then serves nothing of the account any more, and the call can be repeated.
+    ///
+    /// # Cancellation
+    ///
+    /// Safe to drop. Once polled, the logout goes on. The record may stay, and the call can be repeated.
+    pub async fn forget(&self) -> Result<(), LogoutError> {
+        let forgotten = self.engine.forget().await;
+        if let Some(oauth) = &self.oauth {
+            oauth.users.forget(self.identity());
+        }
+        forgotten
+    }
+
+    /// Like [`forget`](Self::forget), but only if the store has no login of the account. Returns whether there was none. It is for
+    /// logins that were begun and not completed, once they cannot be completed any more.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`forget`](Self::forget), except for a login that came in between, which stays.
+    ///
+    /// # Cancellation
+    ///
+    /// As [`forget`](Self::forget).
+    pub async fn forget_unless_signed_in(&self) -> Result<bool, LogoutError> {
+        self.engine.forget_unless_signed_in().await
+    }
+
     /// Reports a challenge of the resource (`WWW-Authenticate` of a 401 or 403), before the refused lease is
     /// [invalidated](Self::invalidate). If it names metadata, the document is read again, at most once a minute (RFC 9728
     /// section 5.2). A grant whose issuer the resource lists no more is parked then, and needs a login (law 13). The next login

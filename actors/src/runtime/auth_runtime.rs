@@ -12,6 +12,10 @@ use super::plan::SessionSpec;
 use super::session::AuthSession;
 use super::shutdown::ShutdownReport;
 use super::timer;
+use crate::values::{ServerIdentity, StoreFault};
+
+/// The time-out of a list of the store's identities.
+const LISTING: Duration = Duration::from_secs(30);
 
 /// A session runtime, in which each server identity has one owner and one flight at a time. Cheap to clone.
 ///
@@ -59,6 +63,24 @@ impl AuthRuntime {
     /// [address](Self::address), and were not removed since.
     pub fn session_count(&self) -> usize {
         self.core.slot_count()
+    }
+
+    /// Returns the identities of which the store has a record, in no particular order. They include those that were logged
+    /// out, and those whose first login was begun and not completed.
+    ///
+    /// # Errors
+    ///
+    /// The fault of the store, or [`TimedOut`](StoreFault::TimedOut) after 30 s.
+    ///
+    /// # Cancellation
+    ///
+    /// Safe to drop at any await. Nothing was changed.
+    pub async fn identities(&self) -> Result<Vec<ServerIdentity>, StoreFault> {
+        tokio::select! {
+            biased;
+            listed = self.core.ports.store.list() => listed,
+            () = timer::pause(LISTING) => Err(StoreFault::TimedOut),
+        }
     }
 
     /// Follows the events of all sessions, from now on.

@@ -38,6 +38,7 @@ pub mod issuer;
 mod login_task;
 mod messages;
 mod plan;
+mod removal;
 mod request;
 mod revocations;
 mod session;

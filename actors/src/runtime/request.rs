@@ -48,6 +48,8 @@ pub(crate) enum RequestKind {
     /// An install that was handed to the machine. It is not delivered again, because it may have taken effect.
     Installing(RpcReplyPort<Result<Box<View>, InstallError>>),
     Logout(RpcReplyPort<Result<LoggedOut, LogoutError>>),
+    /// A logout that revokes nothing.
+    Forget(RpcReplyPort<Result<LoggedOut, LogoutError>>),
     Configure(Box<RenewalPlan>, RpcReplyPort<Result<Box<View>, ConfigureError>>),
 }
 
@@ -100,6 +102,7 @@ impl<S: Destination> Request<S> {
                 | RequestKind::Login(..)
                 | RequestKind::Install(..)
                 | RequestKind::Logout(_)
+                | RequestKind::Forget(_)
                 | RequestKind::Configure(..),
             ) => false,
             None => true,
@@ -133,7 +136,7 @@ impl<S: Destination> Request<S> {
     }
 
     pub(crate) fn answer_logout(mut self, answer: Result<LoggedOut, LogoutError>) {
-        if let Some(RequestKind::Logout(reply)) = self.kind.take() {
+        if let Some(RequestKind::Logout(reply) | RequestKind::Forget(reply)) = self.kind.take() {
             drop(reply.send(answer));
         }
     }
@@ -170,7 +173,9 @@ impl RequestKind {
             }
             RequestKind::Install(_, reply) => drop(reply.send(Err(InstallError::StoreTrouble(StoreFault::Failed)))),
             RequestKind::Installing(reply) => drop(reply.send(Err(InstallError::StoreTrouble(StoreFault::TimedOut)))),
-            RequestKind::Logout(reply) => drop(reply.send(Err(LogoutError::NotDurable(StoreFault::Failed)))),
+            RequestKind::Logout(reply) | RequestKind::Forget(reply) => {
+                drop(reply.send(Err(LogoutError::NotDurable(StoreFault::Failed))))
+            }
             RequestKind::Configure(_, reply) if error.reason() == Reason::ShuttingDown => {
                 drop(reply.send(Err(ConfigureError::ShuttingDown)));
             }

@@ -11,6 +11,7 @@ use tokio::sync::watch;
 
 use super::core::Core;
 use super::messages::TokenMessage;
+use super::removal;
 use super::request::{Request, RequestKind};
 use super::slot::{Slot, WaiterGuard};
 use super::state::{SessionState, StateWatch};
@@ -274,6 +275,49 @@ impl AuthSession {
     /// Safe to drop. Once polled, the logout continues.
     pub async fn logout(&self) -> Result<LoggedOut, LogoutError> {
         self.send(RequestKind::Logout).await.unwrap_or(Err(LogoutError::NotDurable(StoreFault::TimedOut)))
+    }
+
+    /// Logs out an account that will not be used again, and removes what the store has of it. The tokens are not revoked, so
+    /// that this is the end of a session whose provider would end others with it. Afterwards the account has never signed in,
+    /// and its memory is given back when its handles are dropped and it has slept.
+    ///
+    /// The epochs of the account begin again, so a host must not sign in under its name again while a process that knows the
+    /// earlier session runs. That process could take the new session for the old one. A login that was under way is dropped. An
+    /// account whose source needs no login gets its record again with its next token.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`logout`](Self::logout). [`Superseded`](LogoutError::Superseded) if a login came in between, which stays. After
+    /// [`NotDurable`](LogoutError::NotDurable) nothing is served from this process, the record may still be stored, and the
+    /// call can be repeated.
+    ///
+    /// # Cancellation
+    ///
+    /// Safe to drop. Once polled, the logout continues. The record may stay, and the call can be repeated.
+    pub async fn forget(&self) -> Result<(), LogoutError> {
+        let answer = self.send(RequestKind::Forget).await;
+        answer.unwrap_or(Err(LogoutError::NotDurable(StoreFault::TimedOut)))?;
+        removal::remove(&self.core, &self.slot).await
+    }
+
+    /// Like [`forget`](Self::forget), but only if the store has no login of the account. Returns whether there was none. It is for
+    /// logins that were begun and not completed, once they cannot be completed any more.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`forget`](Self::forget), except for a login that came in between, which stays.
+    ///
+    /// # Cancellation
+    ///
+    /// As [`forget`](Self::forget).
+    pub async fn forget_unless_signed_in(&self) -> Result<bool, LogoutError> {
+        if removal::is_signed_in(&self.core, &self.slot).await? {
+            return Ok(false);
+        }
+        match self.forget().await {
+            Err(LogoutError::Superseded(_)) => Ok(false),
+            forgotten => forgotten.map(|()| true),
+        }
     }
 
     /// Changes the renewal plan of the identity, with the source that renews it and the provider whose profile applies.

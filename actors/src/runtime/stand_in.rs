@@ -188,6 +188,7 @@ impl Stage {
             RequestKind::Login(login, _) => SessionEvent::Login(reply, login.clone()),
             RequestKind::Install(..) => SessionEvent::Install(reply, request.take_login()?),
             RequestKind::Logout(_) => SessionEvent::Logout(reply),
+            RequestKind::Forget(_) => SessionEvent::Forget(reply),
             RequestKind::Configure(renewal, _) => SessionEvent::Configure(reply, renewal.clone()),
             RequestKind::Installing(_) => return None,
         };

@@ -231,6 +231,7 @@ impl TokenState {
                 None => return,
             },
             Some(RequestKind::Logout(_)) => SessionEvent::Logout(reply),
+            Some(RequestKind::Forget(_)) => SessionEvent::Forget(reply),
             Some(RequestKind::Configure(renewal, _)) => SessionEvent::Configure(reply, renewal.clone()),
             Some(RequestKind::Installing(_)) | None => return,
         };

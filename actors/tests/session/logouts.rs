@@ -2,7 +2,7 @@
 
 use tokenkeeper_actors::law::flight::{Landing, Outcome, Report};
 use tokenkeeper_actors::law::session::{
-    LoggedOut, Policy, RefreshPolicy, RevocationOutcome, SessionEffect, SessionEvent,
+    LoggedOut, Policy, RefreshPolicy, ReplyId, RevocationOutcome, SessionEffect, SessionEvent,
 };
 use tokenkeeper_actors::values::{FlightId, StoreFault};
 
@@ -315,4 +315,21 @@ fn over_a_tombstone_a_token_may_still_live_where_a_flight_or_an_earlier_attempt_
     story.write_fails(StoreFault::TimedOut);
     story.logs_out(2);
     assert_eq!(story.writes().quietly(), ["logout 2 done, a token may still live"]);
+}
+
+#[test]
+fn a_session_that_is_forgotten_revokes_nothing_and_begins_anew_once_its_record_is_gone() {
+    let mut story = signed_in();
+    assert_eq!(story.does(SessionEvent::Forget(ReplyId(1))), ["publish", "write tombstone of 1"]);
+    assert_eq!(story.asks(1), ["1 is told logged_out"]);
+    assert_eq!(story.writes(), ["publish", "logout 1 done"]);
+    assert_eq!(story.asks(2), ["2 is told logged_out"]);
+    // A read that began before the removal does not bring the tombstone back.
+    assert_eq!(story.does(SessionEvent::StoreChanged), ["load"]);
+    assert_eq!(story.does(SessionEvent::Removed), ["publish"]);
+    assert_eq!(story.reads(), ["load"]);
+    story.store.record = None;
+    story.reads();
+    assert_eq!(story.asks(3), ["3 is told never_signed_in"]);
+    assert!(story.session.is_idle());
 }

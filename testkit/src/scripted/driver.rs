@@ -104,7 +104,7 @@ impl Driver {
                 self.refusals.push(*refusal);
             }
             SessionEvent::Install(..) => self.counts.installs += 1,
-            SessionEvent::Logout(_) => self.counts.logouts += 1,
+            SessionEvent::Logout(_) | SessionEvent::Forget(_) => self.counts.logouts += 1,
             _ => {}
         }
         self.queue.push_back(Event::Session(event));

@@ -24,6 +24,8 @@ pub(super) struct Closing {
     epoch: Option<Epoch>,
     step: Step,
     failures: u32,
+    /// Whether the tokens are revoked. A logout that another actor resumes revokes them.
+    revokes: bool,
     /// Whether the running login attempts know of the logout.
     told: bool,
 }
@@ -45,7 +47,7 @@ impl Closing {
             PendingLogout::Unread => (None, Step::Reading),
             PendingLogout::Of(epoch) => (Some(epoch), Step::Resting { until: now }),
         };
-        Self { reply: None, epoch, step, failures: 1, told: false }
+        Self { reply: None, epoch, step, failures: 1, revokes: true, told: false }
     }
 
     pub(super) fn pending(&self) -> PendingLogout {
@@ -63,14 +65,14 @@ impl Closing {
 
 impl Session {
     /// Logs the identity out. Nothing is served from now on.
-    pub(super) fn logout(&mut self, reply: ReplyId, now: Now, out: &mut Output) {
+    pub(super) fn logout(&mut self, reply: ReplyId, revokes: bool, now: Now, out: &mut Output) {
         if self.closing.as_ref().is_some_and(|closing| closing.reply.is_some()) || self.installing.is_some() {
             return out.answer_logout(reply, Err(LogoutError::Busy));
         }
         let failures = self.closing.as_ref().map_or(0, |closing| closing.failures);
         let known = self.knowledge.stored_view().map(View::epoch);
         let epoch = self.closing.as_ref().map_or(known, |closing| closing.epoch);
-        self.closing = Some(Closing { reply: Some(reply), epoch, step: Step::Reading, failures, told: false });
+        self.closing = Some(Closing { reply: Some(reply), epoch, step: Step::Reading, failures, revokes, told: false });
         self.fail_waiters(TokenError::new(Reason::LoggedOut), out);
         match epoch {
             Some(_) => self.write_tombstone(now, out),
@@ -192,7 +194,8 @@ impl Session {
             match answer {
                 // The grant was parked, a refused token was removed, or a write that had timed out succeeded after all.
                 Ok(Changed::Applied { before, after }) => {
-                    if after.content == Content::Tombstone {
+                    let revokes = self.closing.as_ref().is_none_or(|closing| closing.revokes);
+                    if after.content == Content::Tombstone && revokes {
                         self.revoke(before.as_deref(), now, out);
                     }
                     self.update(after.view(), now, out);
@@ -224,7 +227,9 @@ impl Session {
             Ok(Changed::Applied { before, after }) => {
                 let before = before.as_deref();
                 let in_doubt = before.and_then(Record::held).is_some_and(|held| held.mark.is_some());
-                let revocation = self.revoke(before, now, out).then_some(RevocationOutcome::InTheAir);
+                let revokes = self.closing.as_ref().is_none_or(|closing| closing.revokes);
+                let is_revoking = revokes && self.revoke(before, now, out);
+                let revocation = is_revoking.then_some(RevocationOutcome::InTheAir);
                 let answer = LoggedOut { has_unknown_token: flying || in_doubt, revocation };
                 self.end_closing(after.view(), now, out, Ok(answer));
                 return;

@@ -220,6 +220,14 @@ impl Knowledge {
         known
     }
 
+    /// Unlearns the record, because it was removed. The read in flight may have begun before, so its answer is ignored.
+    fn unlearn(&mut self) {
+        self.view = None;
+        if let Some(reading) = &mut self.reading {
+            reading.late = true;
+        }
+    }
+
     /// Assumes a view for a repeatable source, which mints without a store, with numbers that follow the newest generation.
     fn assume(&mut self) {
         let version = Version { epoch: self.newest.epoch, ..Version::default() };
@@ -269,6 +277,13 @@ impl Session {
             _ => {}
         }
         self.update(view.unwrap_or_else(View::vacant), now, out);
+    }
+
+    /// Takes in that the record was removed. The next read finds none, or the record of a new login.
+    pub(super) fn removed(&mut self, now: Now, out: &mut Output) {
+        self.knowledge.unlearn();
+        self.forget_record();
+        self.read(now, out);
     }
 
     /// Forgets the record, because the store has been emptied. A later record does not continue the old one.

@@ -189,6 +189,10 @@ pub enum SessionEvent {
     Reserved(Op, Result<Reservation, StoreFault>),
     /// Log the identity out.
     Logout(ReplyId),
+    /// Log the identity out and revoke nothing, because its record is removed afterwards.
+    Forget(ReplyId),
+    /// The record was removed after a logout. The identity begins anew.
+    Removed,
     /// The identity is to be renewed by this plan from now on.
     Configure(ReplyId, Box<RenewalPlan>),
     /// The resource lists these issuers now (RFC 9728).

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use tokenkeeper_actors::law::session::{ChallengeKey, OperationKey, Policy, RefreshPolicy, Refusal, RefusalAnswer};
+use tokenkeeper_actors::ports::store::TokenStore;
 use tokenkeeper_actors::runtime::{AuthMessage, SessionSpec, StateWatch, TokenOptions};
 use tokenkeeper_actors::values::{Epoch, Generation, Lease, Reason, RenewalPlan, SourceName, TokenError};
 use tokio::runtime::Handle;
@@ -156,6 +157,25 @@ async fn settings_are_kept_until_an_actor_has_found_no_record() {
     drop(session);
     rig.world.clock.pass(s(LEAVES)).await;
     assert_eq!(rig.runtime.session_count(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn sessions_that_are_forgotten_leave_neither_memory_nor_a_record() {
+    let rig = asleep().await;
+    let before = counts(&rig);
+    let records = rig.world.store.list().await.expect("a list");
+    for number in 2..102 {
+        let session = rig.runtime.session(identity(number));
+        session.install(rig.world.login()).await.expect("installed");
+        assert_eq!(session.forget().await, Ok(()));
+        assert_eq!(reason(session.token().await), Some(Reason::NeverSignedIn));
+        assert_eq!(session.forget().await, Ok(()), "again");
+    }
+    assert_eq!(rig.world.store.list().await.expect("a list"), records);
+    rig.world.clock.pass(s(LEAVES)).await;
+    assert_eq!(counts(&rig), before);
+    rig.world.server.is_content_with(0);
+    rig.works().await;
 }
 
 /// Identities of a source that needs no login, and that the runtime does not have.

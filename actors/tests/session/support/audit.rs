@@ -56,7 +56,7 @@ impl Audit {
             SessionEvent::Install(reply, _) | SessionEvent::Configure(reply, _) => {
                 self.replies.insert(*reply);
             }
-            SessionEvent::Logout(reply) => {
+            SessionEvent::Logout(reply) | SessionEvent::Forget(reply) => {
                 self.replies.insert(*reply);
                 self.ending.insert(*reply, self.newest);
             }
