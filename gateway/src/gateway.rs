@@ -12,6 +12,7 @@ use tokenkeeper::http::{HttpClient, Reach};
 use tokenkeeper::{AuthRuntime, AuthSession, IdentityError, ResourceUri};
 use tokenkeeper_actors::system::SystemClock;
 
+use crate::accounts::Sweeps;
 use crate::build_error::BuildError;
 use crate::clients::{AdmitClients, Clients, Documents};
 use crate::families::Families;
@@ -60,6 +61,7 @@ pub(crate) struct Inner {
     pub(crate) identify: Arc<dyn Identify>,
     pub(crate) clock: SteadyClock,
     pub(crate) open_logins: OpenLogins,
+    pub(crate) sweeps: Sweeps,
     pub(crate) limits: Limits,
     pub(crate) upstream_timeout: Duration,
     pub(crate) counters: Counters,
@@ -126,6 +128,9 @@ pub struct GatewayCounts {
     pub revoked: u64,
     /// Inbound requests that were refused with 401.
     pub refused: u64,
+    /// Sessions at the first upstream that were forgotten, because their persons have newer ones, or because their logins were
+    /// not completed.
+    pub forgotten: u64,
     /// Upstream logins that wait for a person now.
     pub open_logins: usize,
 }
@@ -139,6 +144,7 @@ pub(crate) struct Counters {
     pub(crate) replayed: AtomicU64,
     pub(crate) revoked: AtomicU64,
     pub(crate) refused: AtomicU64,
+    pub(crate) forgotten: AtomicU64,
 }
 
 /// Adds one to a count, which orders nothing.
@@ -203,10 +209,13 @@ impl Gateway {
     pub async fn enroll(&self, user: &UpstreamUser, account: &str) -> Result<String, EnrollError> {
         let (subject, now) = (user.subject(), self.0.now());
         let settled = self.0.people.settle(&subject, Some(account), self.0.person_expires(now), now).await;
-        settled.map_err(|error| match error {
+        let unused = settled.map_err(|error| match error {
             PeopleError::Full => EnrollError::Full,
             PeopleError::Trouble => EnrollError::Store,
         })?;
+        if let Some(unused) = unused {
+            self.0.forget(&unused).await;
+        }
         Ok(subject)
     }
 
@@ -227,7 +236,7 @@ impl Gateway {
 
     /// The counts so far.
     pub fn counts(&self) -> GatewayCounts {
-        let Counters { codes, redeemed, rotated, repeated, replayed, revoked, refused } = &self.0.counters;
+        let Counters { codes, redeemed, rotated, repeated, replayed, revoked, refused, forgotten } = &self.0.counters;
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         GatewayCounts {
             codes: read(codes),
@@ -237,6 +246,7 @@ impl Gateway {
             replayed: read(replayed),
             revoked: read(revoked),
             refused: read(refused),
+            forgotten: read(forgotten),
             open_logins: self.0.open_logins.count(self.0.now()),
         }
     }
@@ -438,6 +448,7 @@ impl GatewayBuilder {
             scopes: self.scopes,
             identify,
             clock: SteadyClock::new(clock),
+            sweeps: Sweeps::default(),
             open_logins: OpenLogins {
                 open: Mutex::default(),
                 beginning: AtomicUsize::new(0),

@@ -12,6 +12,7 @@
 //! - [`AdmitClients`] refuses clients that the host does not want.
 //! - [`store`] keeps families of tokens, persons and consents.
 
+mod accounts;
 mod build_error;
 mod clients;
 mod families;

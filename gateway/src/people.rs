@@ -167,20 +167,27 @@ impl People {
         }))
     }
 
-    /// Moves the subject to the session of `account`, where there is one, and keeps the person until `expires` at least.
+    /// Moves the subject to the session of `account`, where there is one, and keeps the person until `expires` at least. Returns
+    /// the account that the person has no use for any more. It is neither the present one nor the one before.
     pub(crate) async fn settle(
         &self,
         subject: &str,
         account: Option<&str>,
         expires: WallTime,
         now: WallTime,
-    ) -> Result<(), PeopleError> {
+    ) -> Result<Option<String>, PeopleError> {
         let next = |present: Option<Person>| match (present, account.map(str::to_owned)) {
-            (Some(present), Some(account)) => Some(Person { account, ..present }),
-            (None, Some(account)) => Some(Person { account, signed_out: None, families: Vec::new() }),
-            (present, None) => present,
+            (Some(present), Some(account)) if present.account != account => {
+                let former = Some(present.account);
+                Some(Person { account, former, ..present })
+            }
+            (None, Some(account)) => Some(Person { account, former: None, signed_out: None, families: Vec::new() }),
+            (present, _) => present,
         };
-        self.change(subject, next, expires, now).await
+        let before = self.change(subject, next, expires, now).await?;
+        let moved = before.filter(|before| account.is_some_and(|account| account != before.account));
+        // A host may enroll the account before the last one again.
+        Ok(moved.and_then(|before| before.former).filter(|former| Some(former.as_str()) != account))
     }
 
     /// Adds a family to the person's list, and takes those that are gone off it. A person who is not stored is not added. The
@@ -199,23 +206,24 @@ impl People {
             person.families.push(family);
             Some(person)
         };
-        self.change(subject, next, expires, now).await
+        self.change(subject, next, expires, now).await.map(drop)
     }
 
     /// Notes that the subject has signed out now. Each later use of a cookie or token that began until now is refused
     /// ([`Person::has_ended`]). For a subject without a person, nothing is written.
     pub(crate) async fn sign_out(&self, subject: &str, expires: WallTime, now: WallTime) -> Result<(), PeopleError> {
         let next = |present: Option<Person>| Some(Person { signed_out: Some(now.as_millis()), ..present? });
-        self.change(subject, next, expires, now).await
+        self.change(subject, next, expires, now).await.map(drop)
     }
 
+    /// Makes a change, and returns the person before.
     async fn change(
         &self,
         subject: &str,
         next: impl Fn(Option<Person>) -> Option<Person>,
         expires: WallTime,
         now: WallTime,
-    ) -> Result<(), PeopleError> {
+    ) -> Result<Option<Person>, PeopleError> {
         let key = Key::Person(subject.to_owned());
         for _ in 0..TRIES {
             let stored = self.store.load(&key, now).await?;
@@ -224,10 +232,10 @@ impl People {
                 Entry::Person(person) => Some(person),
                 _ => None,
             });
-            let Some(person) = next(present) else { return Ok(()) };
+            let Some(person) = next(present.clone()) else { return Ok(present) };
             let entry = Some(Expiring { entry: Entry::Person(person), expires });
             match self.store.swap(&key, revision, entry, now).await? {
-                Swapped::Done => return Ok(()),
+                Swapped::Done => return Ok(present),
                 Swapped::Full => return Err(PeopleError::Full),
                 Swapped::Moved => {}
             }
@@ -239,6 +247,43 @@ impl People {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::MemoryGatewayStore;
+
+    #[tokio::test]
+    async fn a_person_has_a_present_and_a_former_account_and_older_ones_are_of_no_use() {
+        let people = People::new(Arc::new(MemoryGatewayStore::default()));
+        let (now, expires) = (WallTime::from_millis(1), WallTime::from_millis(1_000));
+        let settle = async |account| people.settle("u-1", account, expires, now).await.unwrap();
+        assert_eq!(settle(Some("one")).await, None);
+        assert_eq!(settle(Some("one")).await, None);
+        assert_eq!(settle(Some("two")).await, None);
+        assert_eq!(settle(Some("two")).await, None, "a repetition moves nothing");
+        assert_eq!(settle(None).await, None);
+        assert_eq!(settle(Some("one")).await, None, "a host enrolls the former account again");
+        assert_eq!(settle(Some("three")).await, Some("two".to_owned()));
+        let person = people.person("u-1", now).await.unwrap().unwrap();
+        assert_eq!((person.account.as_str(), person.former.as_deref()), ("three", Some("one")));
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+    #[expect(clippy::disallowed_methods, reason = "a race needs tasks; the set owns them")]
+    async fn replicas_that_settle_one_person_at_once_find_no_account_in_use_to_be_of_no_use() {
+        let people = People::new(Arc::new(MemoryGatewayStore::default()));
+        let (now, expires) = (WallTime::from_millis(1), WallTime::from_millis(1_000));
+        let mut replicas = tokio::task::JoinSet::new();
+        for number in 0..6 {
+            let people = people.clone();
+            let account = format!("login-{number}");
+            replicas.spawn(async move { people.settle("u-1", Some(&account), expires, now).await.unwrap() });
+        }
+        let unused: Vec<Option<String>> = replicas.join_all().await;
+        let mut known: Vec<String> = unused.into_iter().flatten().collect();
+        let person = people.person("u-1", now).await.unwrap().unwrap();
+        known.extend([person.account, person.former.unwrap()]);
+        known.sort();
+        let each: Vec<String> = (0..6).map(|number| format!("login-{number}")).collect();
+        assert_eq!(known, each, "each account is in use or of no use, and none is both");
+    }
 
     #[test]
     fn a_subject_belongs_to_one_issuer() {

@@ -171,7 +171,7 @@ async fn account(store: &FileGatewayStore, key: &Key) -> Option<String> {
 }
 
 fn entry(number: u64) -> Expiring {
-    let person = Person { account: number.to_string(), signed_out: None, families: Vec::new() };
+    let person = Person { account: number.to_string(), former: None, signed_out: None, families: Vec::new() };
     Expiring { entry: Entry::Person(person), expires: WallTime::from_millis(u64::MAX) }
 }
 

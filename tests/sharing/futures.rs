@@ -28,6 +28,7 @@ fn every_future_may_go_to_another_thread() {
 
 fn of_a_runtime((runtime, builder): (&AuthRuntime, RuntimeBuilder), callback: Callback) {
     sends(runtime.quiesce(WAIT));
+    sends(runtime.identities());
     sends(runtime.shutdown(WAIT));
     sends(runtime.complete_login(callback, WAIT));
     sends(runtime.pending_logins());
@@ -49,6 +50,8 @@ fn of_a_session(
     sends(session.install(login));
     sends(session.configure(plan));
     sends(session.logout());
+    sends(session.forget());
+    sends(session.forget_unless_signed_in());
     sends(session.sign_in_as(grant));
     sends(session.begin_login(wish, LoginCause::Again, WAIT));
     sends(session.step_up(lease, Scopes::default(), method, operation, WAIT));

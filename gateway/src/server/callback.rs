@@ -47,7 +47,7 @@ pub(super) async fn callback(
 
 /// Runs a future that goes on when its caller is dropped.
 #[expect(clippy::disallowed_methods, reason = "a task with an end, which the waits of the login bound")]
-fn apart<T: Send + 'static>(future: impl Future<Output = T> + Send + 'static) -> JoinHandle<T> {
+pub(super) fn apart<T: Send + 'static>(future: impl Future<Output = T> + Send + 'static) -> JoinHandle<T> {
     tokio::spawn(future)
 }
 
@@ -94,13 +94,23 @@ async fn identified(gateway: &Gateway, account: &str) -> Result<String, (&'stati
     let broken = ("server_error", "The gateway is not set up for this. Tell its operator.");
     let busy = ("temporarily_unavailable", "The provider does not say who you are now. Try again in a minute.");
     let session = inner.upstreams.first().and_then(|first| inner.session(first, account).ok()).ok_or(broken)?;
-    let user = inner.identify.identify(&session).await.map_err(|error| match error {
-        IdentifyError::Unavailable { .. } => busy,
-        IdentifyError::NoPerson => broken,
-    })?;
+    let user = match inner.identify.identify(&session).await {
+        Ok(user) => user,
+        Err(error) => {
+            // The next sign-in has a session of its own, so that nothing leads to this one.
+            inner.forget(account).await;
+            return Err(match error {
+                IdentifyError::Unavailable { .. } => busy,
+                IdentifyError::NoPerson => broken,
+            });
+        }
+    };
     let (subject, now) = (user.subject(), inner.now());
     let settled = inner.people.settle(&subject, Some(account), inner.person_expires(now), now).await;
-    settled.map_err(|error| match error {
+    if settled == Err(PeopleError::Full) {
+        inner.forget(account).await;
+    }
+    let unused = settled.map_err(|error| match error {
         PeopleError::Full => {
             ("temporarily_unavailable", "The gateway has no room for a further person. Tell its operator.")
         }
@@ -108,6 +118,10 @@ async fn identified(gateway: &Gateway, account: &str) -> Result<String, (&'stati
             ("temporarily_unavailable", "The gateway's store does not answer. Try again in a minute.")
         }
     })?;
+    if let Some(unused) = unused {
+        let gateway = gateway.clone();
+        apart(async move { gateway.0.forget(&unused).await });
+    }
     Ok(subject)
 }
 

@@ -16,8 +16,10 @@ use tokenkeeper::{
 };
 
 use super::authorize::AuthorizationRequest;
+use super::callback::apart;
 use super::cookies::Cookies;
 use super::{CALLBACK, pages};
+use crate::accounts;
 use crate::gateway::{Gateway, LOGIN_LIFETIME};
 use crate::people::Upstream;
 use crate::seal::{Use, draw};
@@ -137,8 +139,16 @@ pub(super) async fn begin(
     let secret = URL_SAFE_NO_PAD.encode(secret);
     let account = match subject {
         Some(subject) => subject.to_owned(),
-        None => ["login-", &URL_SAFE_NO_PAD.encode(number)].concat(),
+        None => accounts::of_login(inner.now(), number),
     };
+    if inner.sweeps.are_due(inner.now()) {
+        let gateway = gateway.clone();
+        apart(async move {
+            if let Err(error) = gateway.sweep().await {
+                tracing::warn!(%error, "logins that were not completed were not forgotten");
+            }
+        });
+    }
     let Some(upstream) = inner.upstreams.get(place) else { return broken() };
     let Ok(session) = inner.session(upstream, &account) else { return broken() };
     match offered(gateway, upstream, &session, &secret).await {

@@ -165,7 +165,8 @@ mod tests {
     use crate::store::Person;
 
     fn person(account: &str, expires: u64) -> Option<Expiring> {
-        let entry = Entry::Person(Person { account: account.to_owned(), signed_out: None, families: Vec::new() });
+        let entry =
+            Entry::Person(Person { account: account.to_owned(), former: None, signed_out: None, families: Vec::new() });
         Some(Expiring { entry, expires: at(expires) })
     }
 

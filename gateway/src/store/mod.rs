@@ -81,6 +81,9 @@ pub struct Person {
     /// The account of the person's session at the first upstream ([`SessionSpec::account`](tokenkeeper::SessionSpec::account)).
     /// At the other upstreams, the account is the subject.
     pub account: String,
+    /// The account before the last sign-in, which calls that are under way may still use. `None` if there is none.
+    #[serde(default)]
+    pub former: Option<String>,
     /// When the person was signed out last, in milliseconds of wall time. Cookies, codes and tokens that began until then are
     /// refused.
     #[serde(default)]

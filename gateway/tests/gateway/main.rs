@@ -15,6 +15,7 @@ mod chromium;
 mod conformance;
 mod documents;
 mod faults;
+mod forgetting;
 mod inbound;
 mod linked;
 mod metadata;

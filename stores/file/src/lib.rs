@@ -18,12 +18,13 @@
 //! |---|---|
 //! | `home` | the home's format, its random id and path, the place of its key, and a check value of the key |
 //! | `key` | the key, 32 random bytes, if it is kept in a file |
+//! | `removals` | empty, there once a record was removed |
 //! | `index` | an index of the identities, one sealed key a line; it can be rebuilt from the records |
 //! | `names` | the short names of sessions, sealed ([`FileStore::set_name`]) |
 //! | `records/<name>` | a record, sealed |
 //! | `locks/<name>.spend.<epoch>`, `.login` | locked as long as a claim is held; removed when its epoch is over |
 //! | `locks/<name>.commit`, `.journal` | locked while the record or the journal is replaced |
-//! | `locks/home`, `held`, `index`, `names`, `logins`, `issuers` | locked while those are written |
+//! | `locks/home`, `held`, `index`, `names`, `logins`, `issuers`, `removals` | locked while those are written |
 //! | `held/<digest>` | the identities that hold the refresh token with this keyed digest, or wait to install it, sealed |
 //! | `held/boot` | the boot in which the files of `held` were last found complete |
 //! | `logins/<digest>` | a login that waits for its user, sealed |

@@ -113,9 +113,11 @@ fn shapes() -> Vec<(Key, Entry)> {
     };
     let offered = Phase::Offered { challenge: "c".repeat(43), redirect: "our-app.example:/back?x=ä".to_owned() };
     let live = Phase::Live { number: u32::MAX, rotated: u64::MAX, floor: 7 };
-    let person = |account: &str, signed_out, families: &[u128]| {
+    let person = |account: &str, signed_out: Option<u64>, families: &[u128]| {
         let families = families.iter().map(|number| FamilyId(*number)).collect();
-        Entry::Person(Person { account: account.to_owned(), signed_out, families })
+        // A person with a sign-out has a former account, and the other one has none.
+        let former = signed_out.map(|_| [account, "-before"].concat());
+        Entry::Person(Person { account: account.to_owned(), former, signed_out, families })
     };
     let many: Vec<u128> = (0..100).map(|number| u128::MAX - number).collect();
     vec![

@@ -32,7 +32,7 @@ pub(super) fn at(millis: u64) -> WallTime {
 }
 
 pub(super) fn person(account: impl Into<String>) -> Entry {
-    Entry::Person(Person { account: account.into(), signed_out: None, families: Vec::new() })
+    Entry::Person(Person { account: account.into(), former: None, signed_out: None, families: Vec::new() })
 }
 
 /// A store with the times of the checks.

@@ -86,7 +86,7 @@ fn key(subject: usize) -> Key {
 }
 
 fn person(expires: u64) -> Option<Expiring> {
-    let entry = Entry::Person(Person { account: "a".to_owned(), signed_out: None, families: Vec::new() });
+    let entry = Entry::Person(Person { account: "a".to_owned(), former: None, signed_out: None, families: Vec::new() });
     Some(Expiring { entry, expires: at(expires) })
 }
 
