@@ -9,15 +9,15 @@ use super::Client;
 
 /// Admits clients, or refuses them. It is for a host that has a list of clients, or blocks some.
 ///
-/// A gateway asks it at each [`Occasion`], so that a client that is refused from now on gets no further code and no further
-/// tokens. Its access tokens end within minutes. Its refresh tokens are refused for as long as the client is, and are not
-/// removed. Object safe.
+/// A gateway asks the host at each [`Occasion`], so that a client that is refused from now on gets no further code and no
+/// further tokens. Its access tokens end with their lifetime, and its refresh tokens are refused for as long as the client is,
+/// but not removed. Object safe.
 #[async_trait]
 pub trait AdmitClients: fmt::Debug + Send + Sync + 'static {
     /// Returns whether the client may go on.
     ///
-    /// Any client can give itself any name. A host that admits some alone goes by the hosts of identifiers and redirect
-    /// addresses, which only their owners can use.
+    /// Any client can give itself any name. A host that admits only some clients should therefore judge by the hosts in
+    /// identifiers and redirect addresses, which only their owners can use.
     ///
     /// # Errors
     ///
@@ -29,11 +29,12 @@ pub trait AdmitClients: fmt::Debug + Send + Sync + 'static {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ClientFacts {
-    /// The identifier, which is the URL of a client with a metadata document. That of a client that registers is new.
+    /// The identifier. For a client with a metadata document, it is the document's URL. A client that registers gets a new one.
     pub id: String,
-    /// The name that the client gave itself, without signs that mislead. `None` where the document is not at hand.
+    /// The name that the client gave itself, without characters that mislead. `None` if it gave none, or if the document is not
+    /// at hand.
     pub name: Option<String>,
-    /// The redirect addresses. Where the document is not at hand, that of the code, or none.
+    /// The redirect addresses. If the document is not at hand, only the address of the present request, or none.
     pub redirects: Vec<String>,
 }
 
@@ -72,9 +73,9 @@ impl AdmitError {
 /// Why a client cannot go on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Barred {
-    /// The host refuses it.
+    /// The host refuses the client.
     Refused,
-    /// The host cannot decide.
+    /// The host cannot decide now. Trying again may make sense after this time.
     Unavailable(Option<Duration>),
 }
 

@@ -1,7 +1,7 @@
 //! Client ID metadata documents, whose URL is the client's identifier (draft-ietf-oauth-client-id-metadata-document).
 //!
-//! A document is read when a sign-in begins. The last good one answers for a day while its host has trouble, and only a
-//! document that says itself that it describes no client ends it. The tokens of a client need no document.
+//! A document is read when a sign-in begins. While its host has trouble, the last good document is used for a day, unless the
+//! host delivers a newer one that cannot be used. The tokens of a client need no document.
 
 mod kept;
 
@@ -45,7 +45,7 @@ const MAX_KEPT: usize = 1024;
 /// The maximum number of documents of one host that are kept.
 const MAX_KEPT_OF_HOST: usize = 32;
 
-/// The maximum number of requests at a time, so that strangers cannot use the gateway to flood others.
+/// The maximum number of requests at a time, so that the gateway cannot be used to flood other hosts.
 const MAX_REQUESTS: usize = 16;
 
 /// The maximum number of requests to one host at a time, so that a slow one leaves room for the others.
@@ -57,11 +57,11 @@ const TURN: Duration = Duration::from_secs(5);
 /// Why a client's document cannot be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum DocumentError {
-    /// Its URL is none that is fetched.
+    /// The gateway does not fetch a document at this URL.
     Url,
-    /// It could not be fetched, or something else was in its place. It may be there later.
+    /// The document could not be fetched, or something else was in its place. It may be there later.
     Unreachable,
-    /// It does not describe a client of its own URL that can be served.
+    /// The document names another URL than its own, or describes a client that the gateway cannot serve.
     Unusable,
     /// Too many documents were being fetched for too long.
     Busy,
@@ -106,7 +106,7 @@ impl Documents {
         self.kept().settle(id, &flight, outcome, now)
     }
 
-    /// Whether `id` can be the identifier of a client with a document, which is not fetched.
+    /// Whether `id` can be the URL of a client's document. The document is not fetched.
     pub(super) fn accepts(&self, id: &str) -> bool {
         self.http.is_some() && self.checked(id).is_ok()
     }
@@ -161,10 +161,10 @@ impl Documents {
     }
 }
 
-/// The client that a document describes.
+/// The client that a document describes. `None` if the document cannot be used.
 fn read(id: &str, document: Value, apps: &[String]) -> Option<Client> {
     let document: Document = serde_json::from_value(document).ok()?;
-    // A secret in a public document is none.
+    // A document is public, so that a secret in it protects nothing.
     if document.client_id != id || document.client_secret.is_some() {
         return None;
     }

@@ -1,7 +1,7 @@
 //! The gateway's clients, those that registered themselves (RFC 7591) and those with a metadata document.
 //!
-//! A registration takes no memory. The identifier of a registered client is its metadata, signed by the gateway, and its
-//! secret is derived from the identifier. So no number of registrations fills the gateway.
+//! Registrations are not stored. The identifier of a registered client is its metadata, signed by the gateway, and its secret
+//! is derived from the identifier. So no number of registrations fills the store.
 
 mod admission;
 mod document;
@@ -22,7 +22,7 @@ pub(crate) use redirect::{is_loopback, is_on_the_machine};
 use registration::Registered;
 pub(crate) use registration::{RegistrationError, register};
 
-/// The prefixes of what the gateway hands to a client that registers.
+/// The prefixes of the identifiers and secrets that clients get when they register.
 const CLIENT: &str = "tkgd_";
 const SECRET: &str = "tkgs_";
 
@@ -52,11 +52,11 @@ pub(crate) enum AuthMethod {
 /// Why a client is not known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Unknown {
-    /// Its identifier is none of this gateway's.
+    /// The gateway has not issued the identifier, and it is no URL.
     NotOurs,
-    /// Its document cannot be used.
+    /// The client's document cannot be used.
     Document(DocumentError),
-    /// The host does not admit it.
+    /// The host does not admit the client.
     Barred(Barred),
 }
 
@@ -98,7 +98,7 @@ impl Clients {
         if !is_url(id) {
             return Err(Unknown::NotOurs);
         }
-        // A document of a client that is refused is not even fetched.
+        // If the host refuses the client, its document is not fetched.
         self.judge(&ClientFacts::of_id(id, None), Occasion::Document).await.map_err(Unknown::Barred)?;
         self.documents.client(id, &self.apps, now).await.map_err(Unknown::Document)
     }
@@ -119,8 +119,8 @@ impl Clients {
         }
     }
 
-    /// Asks the host about the client with this identifier. Of one with a document, that and the redirect address of the request
-    /// are at hand.
+    /// Asks the host about the client with this identifier. Of a client with a document, the host gets only the identifier and
+    /// the redirect address of the request, because the document is not fetched for this.
     pub(crate) async fn judge_id(
         &self,
         seal: &Seal,
@@ -139,8 +139,8 @@ impl Clients {
         self.judge(&facts, occasion).await
     }
 
-    /// Whether these credentials are those of the client `id`. A client with a document has none, and its codes and tokens are
-    /// bound to its identifier, so that the document is not needed. Trouble of its host ends no session.
+    /// Whether these credentials are those of the client `id`. A client with a document has no secret. Its codes and tokens are
+    /// bound to its identifier, so that the document is not needed here, and trouble of its host ends no family.
     pub(crate) fn authenticates(&self, seal: &Seal, id: &str, method: AuthMethod, secret: Option<&str>) -> bool {
         if is_url(id) {
             return method == AuthMethod::None && secret.is_none() && self.documents.accepts(id);

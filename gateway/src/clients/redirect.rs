@@ -5,8 +5,8 @@ use url::{Host, Url};
 /// The maximum length of a redirect address in bytes.
 const MAX_REDIRECT: usize = 512;
 
-/// The schemes without a dot that apps with MCP clients are known to own. A scheme with a dot is an app's own by its name
-/// (RFC 8252 section 7.1), and any other one may open a part of the operating system.
+/// The schemes without a dot that apps with MCP clients are known to use. A scheme with a dot is named after a domain of the
+/// app's maker (RFC 8252 section 7.1). Any other scheme may open a part of the operating system.
 const KNOWN_APPS: &[&str] =
     &["claude", "cursor", "cursor-nightly", "vscode", "vscode-insiders", "vscodium", "warp", "windsurf", "zed"];
 
@@ -16,7 +16,7 @@ pub(super) fn is_acceptable(redirect: &str, apps: &[String]) -> bool {
     if redirect.len() > MAX_REDIRECT || !redirect.bytes().all(|byte| byte.is_ascii_graphic()) {
         return false;
     }
-    // A backslash and the like are read differently by different browsers.
+    // Browsers differ in how they read a backslash and some other characters.
     if redirect.contains(['\\', '"', '<', '>', '`', '#']) {
         return false;
     }
@@ -40,12 +40,12 @@ pub(super) fn is_same(registered: &str, asked: &str) -> bool {
     }
 }
 
-/// Whether the address is one of loopback, where a program listens that the person has started.
+/// Whether the address is on loopback, where a program on the person's machine listens.
 pub(crate) fn is_loopback(redirect: &str) -> bool {
     loopback(redirect).is_some()
 }
 
-/// Whether the address leads to a program on the person's own machine, which may be any.
+/// Whether the address leads to a program on the person's own machine. It may be any program there.
 pub(crate) fn is_on_the_machine(redirect: &str) -> bool {
     Url::parse(redirect).is_ok_and(|url| match url.host() {
         _ if url.scheme() != "https" => true,

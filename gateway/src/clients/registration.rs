@@ -10,7 +10,7 @@ use super::{AuthMethod, CLIENT, Client, SECRET, redirect};
 use crate::seal::{NoRandomness, Seal, Use, draw};
 use crate::text::plain_name;
 
-/// The maximum number of redirect addresses of one client. They travel in its identifier, and so in URLs.
+/// The maximum number of redirect addresses of one client. They are a part of its identifier, and so of URLs.
 const MAX_REDIRECTS: usize = 8;
 
 /// The maximum length of all redirect addresses of one client in bytes.
@@ -42,7 +42,7 @@ impl Registered {
     }
 }
 
-/// The secrets of a registered client, that of the gateway's first key first.
+/// The secrets of a registered client, one for each key of the gateway, in the order of the keys.
 pub(super) fn secrets(seal: &Seal, id: &str) -> impl Iterator<Item = String> {
     let digests = seal.digests(Use::ClientSecret, &[id]).collect::<Vec<_>>();
     digests.into_iter().map(|digest| [SECRET, &URL_SAFE_NO_PAD.encode(digest)].concat())
@@ -55,7 +55,7 @@ pub(crate) enum RegistrationError {
     Redirect,
     /// Other metadata cannot be used.
     Metadata(&'static str),
-    /// Nothing can be issued.
+    /// The operating system gives no randomness, so that nothing can be issued.
     NoRandomness(NoRandomness),
 }
 
@@ -69,8 +69,9 @@ struct Request {
     client_name: Option<String>,
 }
 
-/// Registers the client that `body` describes, which may be an app of one of the further schemes, and returns the answer's JSON
-/// with the client. Nothing is kept of it, so that a client which is then refused leaves nothing behind.
+/// Registers the client that `body` describes. Returns the JSON of the answer, and the client. `apps` are schemes of redirect
+/// addresses that are accepted too. Nothing is stored, so that a client which the host refuses afterwards leaves nothing
+/// behind.
 pub(crate) fn register(
     seal: &Seal,
     apps: &[String],
@@ -99,7 +100,7 @@ pub(crate) fn register(
             "grant_types lacks authorization_code, which is the only way to a token",
         ));
     }
-    // Clients that say nothing of refresh tokens take them, and one that did not would sign its person in every few minutes.
+    // Clients that do not list grant types use refresh tokens. Without one, the person would sign in again every few minutes.
     let refreshes = grants.is_none_or(|grants| grants.iter().any(|grant| grant == "refresh_token"));
     if request.response_types.is_some_and(|types| !types.iter().any(|kind| kind == "code")) {
         return Err(RegistrationError::Metadata("response_types lacks code"));

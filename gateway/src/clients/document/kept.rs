@@ -28,7 +28,7 @@ struct Entry {
     host: String,
     /// The last document that could be used, and when it was fetched.
     good: Option<(Arc<Client>, WallTime)>,
-    /// The last error, until when it is not asked again.
+    /// The last error, and the time until which the document is not requested again.
     failed: Option<(DocumentError, WallTime)>,
     flight: Option<Flight>,
     /// The time of the last sign-in that needed it.
@@ -79,13 +79,14 @@ impl Kept {
 
     /// Notes the outcome of a request, and returns the answer. The last good document answers for one that cannot be fetched.
     pub(super) fn settle(&mut self, id: &str, flight: &Flight, outcome: Outcome, now: WallTime) -> Outcome {
-        // Another document has taken the place meanwhile, or an earlier one of those who share the request has noted it.
+        // Nothing is noted if another document has displaced this one, or if one of the others that share the request has noted
+        // the outcome already.
         let Some(entry) = self.by_url.get_mut(id) else { return outcome };
         if entry.flight.as_ref().is_some_and(|present| Arc::ptr_eq(present, flight)) {
             entry.flight = None;
             match &outcome {
                 Ok(client) => (entry.good, entry.failed) = (Some((Arc::clone(client), now)), None),
-                // The document says itself that it describes no client.
+                // The host has delivered a document that cannot be used, so that the last good one is not used either.
                 Err(DocumentError::Unusable) => {
                     (entry.good, entry.failed) = (None, Some((DocumentError::Unusable, now.after(FAILURE))));
                 }
