@@ -39,9 +39,9 @@ pub(crate) const LOGIN_LIFETIME: Duration = Duration::from_secs(600);
 ///
 /// # Concurrency
 ///
-/// Shared by all requests. A family of tokens has one owner at a time, which is the request whose comparison in the store
-/// succeeds, and the others read its outcome. Upstream tokens belong to the [`AuthRuntime`]'s actors, and the gateway never
-/// sees an upstream refresh token.
+/// Shared by all requests. Of several requests that change a family of tokens at once, one succeeds in the store, and the
+/// others read its outcome. Upstream tokens belong to the [`AuthRuntime`]'s actors, and the gateway never sees an upstream
+/// refresh token.
 #[derive(Clone)]
 pub struct Gateway(pub(crate) Arc<Inner>);
 
@@ -71,12 +71,12 @@ pub(crate) struct Inner {
 #[derive(Debug)]
 pub(crate) struct OpenLogins {
     open: Mutex<BTreeMap<String, WallTime>>,
-    /// Logins whose page is not known yet.
+    /// The number of logins that have begun, and whose page the provider's session has not returned yet.
     beginning: AtomicUsize,
     max: usize,
 }
 
-/// A place for a login that begins.
+/// The place of a login that begins. It is free again when this is dropped.
 pub(crate) struct Place<'a>(&'a OpenLogins);
 
 impl Drop for Place<'_> {
@@ -110,7 +110,7 @@ impl OpenLogins {
     }
 }
 
-/// Counts of a gateway since its start, and what it holds in memory.
+/// Counts of a gateway since its start, and the number of logins that it holds in memory.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct GatewayCounts {
@@ -147,7 +147,7 @@ pub(crate) struct Counters {
     pub(crate) forgotten: AtomicU64,
 }
 
-/// Adds one to a count, which orders nothing.
+/// Adds one to a count. No other memory access depends on the order of these additions.
 pub(crate) fn count(counter: &AtomicU64) {
     counter.fetch_add(1, Ordering::Relaxed);
 }
@@ -362,8 +362,8 @@ impl GatewayBuilder {
         Self { limits: limits.bounded(), ..self }
     }
 
-    /// Accepts client ID metadata documents, which this client fetches. It [enforces](HttpClient::enforces_reach) their reach.
-    /// Default: they are not accepted.
+    /// Accepts client ID metadata documents, and fetches them with `http`, which must
+    /// [enforce](HttpClient::enforces_reach) their reach. Default: they are not accepted.
     pub fn documents(self, http: Arc<dyn HttpClient>) -> Self {
         Self { documents: Some(http), ..self }
     }
@@ -380,8 +380,8 @@ impl GatewayBuilder {
         Self { admission: Some(admission), ..self }
     }
 
-    /// Names the persons who sign in at the first upstream. Default: [`IdentifyByUser`], under the upstream's name. A change of it
-    /// makes other subjects of the same persons.
+    /// Names the persons who sign in at the first upstream. Default: [`IdentifyByUser`], under the upstream's name. After a
+    /// change of it, the same persons have other subjects.
     pub fn identify(self, identify: Arc<dyn Identify>) -> Self {
         Self { identify: Some(identify), ..self }
     }
@@ -397,8 +397,8 @@ impl GatewayBuilder {
         Self { max_open_logins: max, ..self }
     }
 
-    /// How long an inbound request waits for an upstream's token. It is less than the time after which clients give up, so that
-    /// they get an answer. Default 20 s.
+    /// How long an inbound request waits for an upstream's token. It should be less than the time after which clients give up,
+    /// so that they get an answer. Default 20 s.
     pub fn upstream_timeout(self, timeout: Duration) -> Self {
         Self { upstream_timeout: timeout, ..self }
     }

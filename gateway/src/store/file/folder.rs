@@ -13,7 +13,7 @@ use super::Trouble;
 /// The name of the file.
 pub(super) const FILE: &str = "gateway.redb";
 
-/// Opens the file in the folder. Makes both where missing. No link is followed.
+/// Opens the file in the folder. Makes the folder and the file where missing. Follows no link at either.
 pub(super) fn open(folder: &Path) -> Result<File, Trouble> {
     match DirBuilder::new().recursive(true).mode(0o700).create(folder) {
         // The check below reports anything else that stands at this path.
@@ -35,12 +35,12 @@ pub(super) fn open(folder: &Path) -> Result<File, Trouble> {
     if !about.is_file() || !is_private(&about) {
         return Err(Trouble::NotPrivate);
     }
-    // The folder's entry of a new file survives a power failure.
+    // After this, the folder's entry of a new file survives a power failure.
     File::open(folder)?.sync_all()?;
     Ok(file)
 }
 
-/// Whether it is this user's, and no other user can do anything with it.
+/// Whether the file or folder belongs to this user, and its mode gives no other user any permission.
 fn is_private(about: &Metadata) -> bool {
     about.uid() == geteuid().as_raw() && about.mode() & 0o077 == 0
 }

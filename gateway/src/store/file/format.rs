@@ -1,4 +1,5 @@
-//! The content of the file. Each kind of entry has a table by key and one by end, and one table has what concerns them all.
+//! The content of the file. Each kind of entry has a table by key and one by expiry. A further table has the format and the
+//! last revision.
 
 use std::fs::File;
 use std::io;
@@ -17,7 +18,8 @@ use crate::store::{Bounds, Counts, Entry, Expiring, Key, Revision, Stored, Swapp
 /// The format that this version writes. It grows with each change that an earlier version cannot read.
 const FORMAT: u64 = 1;
 
-/// The maximum number of expired entries of each kind that one change removes. It is more than one, so that they become fewer.
+/// The maximum number of expired entries of each kind that one change removes. It is more than one, so
+/// that the expired entries become fewer even if each change adds an entry.
 pub(super) const MAX_REMOVED: usize = 16;
 
 /// The memory for pages of the file, in bytes.
@@ -191,7 +193,7 @@ impl Kind<'_> {
         self.by_key.get(key).map_err(redb::Error::from)?.map(|held| read(held.value())).transpose()
     }
 
-    /// Removes some of the expired entries. Returns whether there were any.
+    /// Removes at most [`MAX_REMOVED`] of the expired entries. Returns whether any was removed.
     fn remove_expired(&mut self, now: WallTime) -> Result<bool, Trouble> {
         for removed in 0..MAX_REMOVED {
             let first = self.by_end.first().map_err(redb::Error::from)?;

@@ -1,4 +1,4 @@
-//! The two threads that have the file, one for reads and one for changes. Work waits for them in bounded queues.
+//! The two threads that use the file, one for reads and one for changes. Work waits for them in bounded queues.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,7 +12,7 @@ use super::Trouble;
 use super::format::Entries;
 use crate::store::{Expiring, Key, Revision, StoreTrouble, Swapped};
 
-/// The maximum number of operations that wait in each queue. A further one waits outside.
+/// The maximum number of operations in each queue. A further one waits until there is room, or until it times out.
 const QUEUE: usize = 1024;
 
 /// The maximum number of changes that are written together.
@@ -30,7 +30,7 @@ pub(super) struct Write {
     pub(super) now: WallTime,
 }
 
-/// Work of the thread that reads. `None` is for it where the file is not open.
+/// Work of the thread that reads. It gets `None` if the file is not open.
 type Read = Box<dyn FnOnce(Option<&Entries>) + Send>;
 
 /// Work of the thread that writes.
@@ -40,10 +40,10 @@ enum Order {
     Open,
 }
 
-/// The file's owner. Both threads end when it is dropped and the work that waits is done.
+/// The file's owner. After it is dropped, both threads do the work that waits, and then end.
 pub(super) struct Owner {
     state: Mutex<Option<Queues>>,
-    /// Each ends with its thread.
+    /// One receiver for each thread. It is closed when the thread ends.
     threads: tokio::sync::Mutex<Vec<oneshot::Receiver<()>>>,
 }
 
@@ -53,7 +53,7 @@ struct Queues {
     orders: mpsc::Sender<Order>,
 }
 
-/// The open file, which both threads use. Each takes it for one piece of work at a time.
+/// The open file, which both threads use, or `None` after an error. A thread holds the lock only to take a handle.
 type Opened = Arc<Mutex<Option<Arc<Entries>>>>;
 
 impl Owner {
@@ -92,7 +92,7 @@ impl Owner {
         };
         within(asked).await?.map_err(|trouble| {
             tracing::warn!(?trouble, "the gateway's store was not read");
-            // A full queue has an order in it that opens the file too.
+            // If the queue is full, the orders in it open the file as well.
             let _ = queues.orders.try_send(Order::Open);
             StoreTrouble
         })
@@ -112,7 +112,7 @@ impl Owner {
     pub(super) async fn close(&self) {
         self.state.lock().unwrap_or_else(PoisonError::into_inner).take();
         for thread in self.threads.lock().await.iter_mut() {
-            // An error is the end of the thread.
+            // The sender is dropped without a message when the thread ends.
             let _ = thread.await;
         }
     }
@@ -122,7 +122,7 @@ impl Owner {
     }
 }
 
-/// The answer, unless it takes too long. Work that waits is done all the same.
+/// Waits for the answer for at most [`TIMEOUT`]. After it, work that is in a queue is done all the same.
 #[expect(clippy::disallowed_methods, reason = "a disk may hang, and a change of this store may be made all the same")]
 async fn within<T>(work: impl Future<Output = Result<T, StoreTrouble>>) -> Result<T, StoreTrouble> {
     tokio::time::timeout(TIMEOUT, work).await.unwrap_or(Err(StoreTrouble))
@@ -137,12 +137,12 @@ fn named(name: &str, work: impl FnOnce() + Send + 'static) -> Result<(), Trouble
 fn answer(mut reads: mpsc::Receiver<Read>, opened: &Opened) {
     while let Some(read) = reads.blocking_recv() {
         let entries = present(opened);
-        // Work that breaks off has no answer, and its caller gets trouble.
+        // If the work panics, its sender is dropped, and the caller gets an error.
         let _ = catch_unwind(AssertUnwindSafe(|| read(entries.as_deref())));
     }
 }
 
-/// Carries changes out, those together that wait at the same time.
+/// Carries changes out. Those that wait at the same time are written together.
 fn carry_out(mut orders: mpsc::Receiver<Order>, opened: &Opened, open: impl Fn() -> Result<Entries, Trouble>) {
     let mut waiting = Vec::with_capacity(TOGETHER);
     while orders.blocking_recv_many(&mut waiting, TOGETHER) > 0 {
@@ -180,7 +180,7 @@ fn present(opened: &Opened) -> Option<Arc<Entries>> {
     opened.lock().unwrap_or_else(PoisonError::into_inner).clone()
 }
 
-/// The open file, which is opened if it is not. Only the thread that writes does that, and holds no lock meanwhile.
+/// The open file. If it is not open, it is opened. Only the thread that writes calls this, and no lock is held meanwhile.
 fn reopened(opened: &Opened, open: impl Fn() -> Result<Entries, Trouble>) -> Result<Arc<Entries>, Trouble> {
     if let Some(entries) = present(opened) {
         return Ok(entries);
