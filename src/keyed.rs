@@ -2,9 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::future::{Future, pending};
+use std::future::{Future, pending, poll_fn};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak};
+use std::task::Poll;
 use std::time::Duration;
 
 use tokenkeeper_actors::ports::clock::Clock;
@@ -28,6 +30,9 @@ pub(crate) trait Machine: Send + 'static {
 
     /// Takes a message. Returns the fetch to begin, if any. At most one is under way at a time.
     fn take(&mut self, message: Self::Message, now: ElapsedTime) -> Option<Self::Order>;
+
+    /// The result of a fetch that panicked.
+    fn broken_off() -> Self::Outcome;
 
     /// Handles the end of the fetch. Returns the next fetch, if one is to begin.
     fn end(&mut self, outcome: Self::Outcome, now: ElapsedTime) -> Option<Self::Order>;
@@ -110,14 +115,12 @@ impl<K, M: Machine> KeyedTasks<K, M> {
 }
 
 impl<K: Ord, M: Machine> Directory<K, M> {
-    /// Removes the task with this number, unless another task has its key by now. Returns whether the task was there.
-    fn remove(&mut self, key: &K, number: u64) -> bool {
-        let is_there = self.tasks.get(key).is_some_and(|entry| entry.number == number);
-        if is_there {
+    /// Removes the task with this number, unless another task has its key by now.
+    fn remove(&mut self, key: &K, number: u64) {
+        if self.tasks.get(key).is_some_and(|entry| entry.number == number) {
             self.tasks.remove(key);
             self.by_age.remove(&number);
         }
-        is_there
     }
 }
 
@@ -196,9 +199,7 @@ impl<K: Clone + Ord + Send + Sync + 'static, M: Machine> KeyedTasks<K, M> {
         directory.by_age.insert(number, key.clone());
         drop(directory);
         let task = Task {
-            key,
-            number,
-            directory: Arc::downgrade(self),
+            entry: OwnEntry { key, number, directory: Arc::downgrade(self) },
             worker: Arc::clone(worker),
             clock: Arc::clone(&ports.clock),
             messages,
@@ -211,11 +212,24 @@ impl<K: Clone + Ord + Send + Sync + 'static, M: Machine> KeyedTasks<K, M> {
 
 type Fetch<O> = Pin<Box<dyn Future<Output = O> + Send>>;
 
-/// The task that owns one machine.
-struct Task<K, M: Machine, W> {
+/// A task's own entry in the directory. It is removed with the task, also if the task panics or its tokio runtime is dropped.
+struct OwnEntry<K: Ord, M: Machine> {
     key: K,
     number: u64,
     directory: Weak<KeyedTasks<K, M>>,
+}
+
+impl<K: Ord, M: Machine> Drop for OwnEntry<K, M> {
+    fn drop(&mut self) {
+        if let Some(tasks) = self.directory.upgrade() {
+            tasks.write().remove(&self.key, self.number);
+        }
+    }
+}
+
+/// The task that owns one machine.
+struct Task<K: Ord, M: Machine, W> {
+    entry: OwnEntry<K, M>,
     worker: Arc<W>,
     clock: Arc<dyn Clock>,
     messages: mpsc::UnboundedReceiver<M::Message>,
@@ -287,14 +301,20 @@ where
     }
 
     fn begin(&self, order: M::Order) -> Fetch<M::Outcome> {
-        Box::pin(Arc::clone(&self.worker).fetch(self.key.clone(), order))
+        let mut fetch = Box::pin(Arc::clone(&self.worker).fetch(self.entry.key.clone(), order));
+        Box::pin(poll_fn(move |context| {
+            // A fetch calls code of the host, which may panic. One that did is over, and nothing of it is used again.
+            let polled = catch_unwind(AssertUnwindSafe(|| fetch.as_mut().poll(context)));
+            polled.unwrap_or_else(|_| Poll::Ready(M::broken_off()))
+        }))
     }
 
     /// Publishes the machine's value, unless the directory has forgotten the task.
     fn publish(&self) {
-        let Some(tasks) = self.directory.upgrade() else { return };
+        let OwnEntry { key, number, directory } = &self.entry;
+        let Some(tasks) = directory.upgrade() else { return };
         let mut directory = tasks.write();
-        if let Some(entry) = directory.tasks.get_mut(&self.key).filter(|entry| entry.number == self.number) {
+        if let Some(entry) = directory.tasks.get_mut(key).filter(|entry| entry.number == *number) {
             entry.published = self.machine.published();
         }
     }
@@ -306,12 +326,12 @@ where
     /// Removes the task from the directory. Returns false if a message has come meanwhile. Callers send while they hold the
     /// directory's lock, so no message can come after the removal.
     fn leave(&self) -> bool {
-        let Some(tasks) = self.directory.upgrade() else { return true };
+        let Some(tasks) = self.entry.directory.upgrade() else { return true };
         let mut directory = tasks.write();
         if !self.messages.is_empty() {
             return false;
         }
-        directory.remove(&self.key, self.number);
+        directory.remove(&self.entry.key, self.entry.number);
         true
     }
 }

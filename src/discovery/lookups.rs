@@ -118,6 +118,10 @@ impl<V: Send + Sync + 'static> Machine for Task<V> {
         None
     }
 
+    fn broken_off() -> Self::Outcome {
+        Err(DiscoveryError::Aborted)
+    }
+
     fn end(&mut self, outcome: Self::Outcome, now: ElapsedTime) -> Option<Order<V>> {
         let Ended { waiters, answer, next } = self.lookup.end(outcome, now);
         self.ended = Some((waiters, answer));

@@ -10,6 +10,7 @@ use tokio::sync::oneshot;
 
 use super::cache::{Answer, Asked, Cache, Ended, Failure, Kept, Served};
 use super::context::UserContext;
+use super::error::UserError;
 use super::options::UserOptions;
 use super::stats::Counters;
 use crate::keyed::{Machine, Worker};
@@ -124,6 +125,10 @@ impl Machine for UserTask {
                 None
             }
         }
+    }
+
+    fn broken_off() -> Self::Outcome {
+        Err(Failure { error: UserError::Aborted, login: None })
     }
 
     fn end(&mut self, outcome: Self::Outcome, now: ElapsedTime) -> Option<Arc<dyn Source>> {

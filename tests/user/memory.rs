@@ -1,6 +1,10 @@
 //! Memory is given back.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use futures_util::future::join_all;
+use http::Response;
+use tokenkeeper::http::{Body, Exchange, HttpClient, HttpError};
 
 use super::web::*;
 use super::*;
@@ -65,7 +69,7 @@ async fn a_client_that_hangs_is_given_up() {
     let builder = AuthRuntime::builder(MemoryStore::new(digest_key())).http(Arc::new(Hanging));
     let runtime = builder.clock(Arc::new(TokioClock::new())).spawn().await.unwrap();
     let session = runtime.session(SessionSpec::mcp(RESOURCE).unwrap());
-    session.install(login(Some("github"), ISSUER, "at")).await.unwrap();
+    session.install(login_of("github", "at")).await.unwrap();
     assert_eq!(session.user().await, Err(UserError::DeadlinePassed));
     assert_eq!(runtime.user_stats().failures, 0);
     let patient = UserOptions { timeout: Duration::from_secs(40), ..UserOptions::default() };
@@ -78,11 +82,64 @@ async fn a_client_that_hangs_is_given_up() {
 struct Hanging;
 
 #[async_trait::async_trait]
-impl tokenkeeper::http::HttpClient for Hanging {
-    async fn send(
-        &self,
-        _: tokenkeeper::http::Exchange,
-    ) -> Result<http::Response<tokenkeeper::http::Body>, tokenkeeper::http::HttpError> {
+impl HttpClient for Hanging {
+    async fn send(&self, _: Exchange) -> Result<Response<Body>, HttpError> {
         std::future::pending().await
     }
+}
+
+/// A client whose code panics in the first request.
+#[derive(Debug)]
+struct Panicking(Arc<Web>, AtomicBool);
+
+#[async_trait::async_trait]
+impl HttpClient for Panicking {
+    async fn send(&self, exchange: Exchange) -> Result<Response<Body>, HttpError> {
+        assert!(self.1.swap(true, Ordering::SeqCst), "the client of a host panics");
+        self.0.send(exchange).await
+    }
+}
+
+/// A fetch that panics is a failure. It is remembered, and the entry goes on.
+#[tokio::test(start_paused = true)]
+async fn a_panic_of_the_client_is_an_error_and_leaves_no_entry_behind() {
+    let web = Arc::new(Web::default());
+    web.json("https://api.github.com/user", json!({ "id": 1 })).json("https://api.github.com/user/emails", json!([]));
+    let client = Panicking(Arc::clone(&web), AtomicBool::new(false));
+    let builder = AuthRuntime::builder(MemoryStore::new(digest_key())).http(Arc::new(client));
+    let runtime = builder.clock(Arc::new(TokioClock::new())).spawn().await.unwrap();
+    let session = runtime.session(SessionSpec::mcp(RESOURCE).unwrap());
+    session.install(login_of("github", "at")).await.unwrap();
+    for _ in 0..3 {
+        assert_eq!(user(&session).await, Err(UserError::Aborted));
+    }
+    let stats = runtime.user_stats();
+    assert_eq!((stats.fetches, stats.failures, stats.failure_hits, stats.kept), (1, 1, 2, 1));
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert_eq!(user(&session).await.unwrap().subject(), "1");
+    tokio::time::sleep(Duration::from_secs(420)).await;
+    let stats = runtime.user_stats();
+    assert_eq!((stats.kept, stats.cleaned), (0, 1));
+}
+
+/// The task of an entry runs on the tokio runtime of its first caller, and nothing of the person outlives it.
+#[test]
+fn an_entry_ends_with_the_tokio_runtime_of_its_first_caller() {
+    let tokio_runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let (first, second) = (tokio_runtime(), tokio_runtime());
+    let web = Arc::new(Web::default());
+    web.json("https://api.github.com/user", json!({ "id": 1 })).json("https://api.github.com/user/emails", json!([]));
+    let (runtime, session) = first.block_on(async {
+        let runtime = runtime_in(&web, |builder| builder).await;
+        let session = runtime.session(SessionSpec::mcp(RESOURCE).unwrap());
+        session.install(login_of("github", "at")).await.unwrap();
+        (runtime, session)
+    });
+    assert_eq!(second.block_on(user(&session)).unwrap().subject(), "1");
+    assert_eq!((runtime.user_stats().kept, session.user_at_hand().is_some()), (1, true));
+    drop(second);
+    let stats = runtime.user_stats();
+    assert_eq!((stats.kept, stats.cleaned, session.user_at_hand()), (0, 1, None));
+    assert_eq!(first.block_on(user(&session)).unwrap().subject(), "1");
+    assert_eq!(runtime.user_stats().kept, 1);
 }

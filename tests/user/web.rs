@@ -1,14 +1,15 @@
 //! Providers that answer by URL, without sockets.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Mutex;
 
 use async_trait::async_trait;
-use http::{Response, StatusCode};
+use http::{HeaderMap, HeaderName, Response, StatusCode};
 use serde_json::Value;
 use tokenkeeper::engine::ports::clock::Clock;
 use tokenkeeper::engine::values::{BootId, ElapsedTime, Moment, WallTime};
 use tokenkeeper::http::{Body, Exchange, HttpClient, HttpError, Reach};
+use tokenkeeper::issuers::providers::Providers;
 use tokenkeeper::issuers::{Client, IssuerSettings};
 use tokio::time::Instant;
 
@@ -39,8 +40,8 @@ pub(crate) struct Web {
     refreshes: Mutex<u32>,
     /// How often other tasks run before an answer.
     turns: u32,
-    /// The URLs whose answers are labelled as JWTs.
-    signed: Mutex<BTreeSet<String>>,
+    /// The headers of the answers, by URL.
+    headers: Mutex<BTreeMap<String, HeaderMap>>,
 }
 
 impl std::fmt::Debug for Web {
@@ -66,9 +67,11 @@ impl Web {
         self.on(url, move |_| (200, answer.clone()))
     }
 
-    /// Labels the answers of `url` as JWTs.
-    pub(crate) fn signs(&self, url: &str) {
-        self.signed.lock().unwrap().insert(url.to_owned());
+    /// Adds a header to all answers of `url`.
+    pub(crate) fn header(&self, url: &str, name: &'static str, value: &str) -> &Self {
+        let mut headers = self.headers.lock().unwrap();
+        headers.entry(url.to_owned()).or_default().insert(HeaderName::from_static(name), value.parse().unwrap());
+        self
     }
 
     /// The requests that were sent, without those for tokens.
@@ -86,7 +89,7 @@ impl Web {
     }
 
     fn answer(&self, sent: &Sent) -> (u16, Value) {
-        if sent.url.ends_with("/token") {
+        if sent.body.contains("grant_type") {
             let mut refreshes = self.refreshes.lock().unwrap();
             *refreshes += 1;
             let tokens = json!({
@@ -120,11 +123,11 @@ impl HttpClient for Web {
             tokio::task::yield_now().await;
         }
         let (status, answer) = self.answer(&sent);
-        let mut response = Response::new(Body::new(answer.to_string()));
+        // A text is sent as it is.
+        let text = answer.as_str().map_or_else(|| answer.to_string(), str::to_owned);
+        let mut response = Response::new(Body::new(text));
         *response.status_mut() = StatusCode::from_u16(status).unwrap();
-        if self.signed.lock().unwrap().contains(&sent.url) {
-            response.headers_mut().insert("content-type", "Application/JWT; charset=utf-8".parse().unwrap());
-        }
+        response.headers_mut().extend(self.headers.lock().unwrap().get(&sent.url).cloned().unwrap_or_default());
         Ok(response)
     }
 
@@ -164,6 +167,14 @@ pub(crate) async fn runtime_in(
 /// A login at `provider` with an access token.
 pub(crate) fn login(provider: Option<&str>, issuer: &str, access: &str) -> Login {
     login_at(provider, issuer, TOKEN, access)
+}
+
+/// A login at the vendor's own server.
+pub(crate) fn login_of(vendor: &str, access: &str) -> Login {
+    let providers = Providers::builtin();
+    let facts = providers.named(vendor).unwrap();
+    let (issuer, token) = (facts.issuer.as_deref().unwrap(), facts.endpoints.token.as_deref().unwrap());
+    login_at(Some(vendor), issuer, token, access)
 }
 
 pub(crate) fn login_at(provider: Option<&str>, issuer: &str, token_endpoint: &str, access: &str) -> Login {
