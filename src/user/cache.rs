@@ -133,12 +133,12 @@ impl Kept {
     }
 
     fn usable(&self, age: Duration, login: Option<ServedLogin>, now: ElapsedTime) -> Option<&UserContext> {
-        let is_of_login = same(login, Some(self.context.login()));
-        (is_of_login && now.since(self.at) < age).then_some(&self.context)
+        (login == Some(self.context.login()) && now.since(self.at) < age).then_some(&self.context)
     }
 }
 
-/// Whether the two are the same login. Two missing logins are the same.
+/// Whether a failure at the one login tells about the other. The time of a login counts only if both are known. Contexts are
+/// compared exactly, so that a login without a time brings back no person of an emptied store.
 fn same(one: Option<ServedLogin>, other: Option<ServedLogin>) -> bool {
     match (one, other) {
         (Some(one), Some(other)) => one.is_same(&other),
@@ -218,14 +218,14 @@ impl<W> Cache<W> {
             return Ended { answers: Vec::new(), is_superseded: false, begins: false };
         };
         let is_superseded = match &result {
-            Ok(context) => !same(login, Some(context.login())),
+            Ok(context) => login != Some(context.login()),
             // A login was installed after the session had no token.
             Err(Failure { error, login: None }) => {
                 error.reason().is_some_and(Reason::is_login_required) && login.is_some()
             }
             Err(Failure { login: used, .. }) => !same(*used, login),
         };
-        self.kept.take_if(|kept| !same(login, Some(kept.context.login())));
+        self.kept.take_if(|kept| login != Some(kept.context.login()));
         if is_superseded && restarts < MAX_RESTARTS && !waiters.is_empty() {
             self.state = State::Fetching { waiters, since: now, restarts: restarts + 1 };
             return Ended { answers: Vec::new(), is_superseded, begins: true };

@@ -78,8 +78,8 @@ pub struct ServedLogin {
 }
 
 impl ServedLogin {
-    /// Whether both are the same login. The epochs of a store that was emptied begin again. The times are therefore
-    /// compared as well, if both are known.
+    /// Whether both may be the same login. The epochs of a store that was emptied begin again. The times are therefore
+    /// compared as well, if both are known. Equality (`==`) is exact.
     pub fn is_same(&self, other: &Self) -> bool {
         let times = self.signed_in.zip(other.signed_in);
         self.epoch == other.epoch && times.is_none_or(|(one, other)| one == other)

@@ -99,7 +99,27 @@ fn a_context_belongs_to_one_login() {
     let of = |signed_in| Some(ServedLogin { epoch: Epoch::new(1), signed_in });
     assert!(ask(&mut filled(NONE), UserOptions::default(), of(at(2)), 1).is_none());
     assert!(ask(&mut filled(NONE), UserOptions::default(), of(at(1)), 1).is_some());
-    assert!(ask(&mut filled(NONE), UserOptions::default(), of(None), 1).is_some(), "the record was not read yet");
+    // A login without a time is another one, on either side.
+    assert!(ask(&mut filled(NONE), UserOptions::default(), of(None), 1).is_none());
+    let generation = Generation::stored(Epoch::new(1), 1);
+    let untimed = UserContext::new(Parts { subject: "ann".to_owned(), generation, ..Parts::default() });
+    let kept = || {
+        let mut cache = Cache::default();
+        begin(&mut cache, 1, of(None), 0);
+        assert!(!cache.end(Ok(untimed.clone()), of(None), self::at(0), NONE).is_superseded);
+        cache
+    };
+    assert!(ask(&mut kept(), UserOptions::default(), of(None), 1).is_some());
+    assert!(ask(&mut kept(), UserOptions::default(), of(at(2)), 1).is_none());
+    let generous = UserOptions { stale_if_error: 10 * MINUTE, ..UserOptions::default() };
+    let mut cache = kept();
+    cache.ask(1, generous, of(at(2)), self::at(400));
+    let ended = cache.end(failure(trouble(), 1), of(at(2)), self::at(400), NONE);
+    assert!(cache.kept().is_none() && ended.answers.iter().all(|(_, answer, _)| answer.is_err()));
+    // The same holds for the result of a fetch that began before.
+    let mut cache = Cache::default();
+    begin(&mut cache, 1, of(None), 0);
+    assert!(cache.end(Ok(untimed.clone()), of(at(2)), self::at(0), NONE).is_superseded);
 }
 
 #[test]
