@@ -44,7 +44,7 @@ use proving::TokenProofs;
 pub use request::BodyFormat;
 pub(crate) use request::{Signing, build as token_request};
 pub use retry_after::longest as retry_after;
-pub(crate) use retry_after::server_time;
+pub(crate) use retry_after::{is_of_limit, of_answer as pause_of_answer, server_time};
 pub(crate) use time::until as time_until;
 
 /// The scope that asks for a refresh token (OpenID Connect Core section 11). A server that wants scopes with each refresh

@@ -46,7 +46,7 @@ pub(super) fn of_member(value: &str) -> Option<Duration> {
 ///
 /// A `Retry-After` counts for any status. The body and the headers of rate limits count only for 429 and 503, because
 /// with another status they may describe a limit that was not reached.
-pub(super) fn of_answer(
+pub(crate) fn of_answer(
     status: StatusCode,
     headers: &HeaderMap,
     told: Option<Duration>,
@@ -60,6 +60,12 @@ pub(super) fn of_answer(
     let asked = longest(headers.get_all(header::RETRY_AFTER), now).into_iter().chain(millis).max();
     let limited = matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE);
     asked.or_else(|| if limited { told.or_else(|| limits::longest(headers, now)) } else { None })
+}
+
+/// Whether a 403 is the refusal of a rate limit (GitHub). It asks for a pause, or no request is left. Without either it is about
+/// the token.
+pub(crate) fn is_of_limit(headers: &HeaderMap, now: WallTime) -> bool {
+    of_answer(StatusCode::FORBIDDEN, headers, None, now).is_some() || limits::is_exhausted(headers)
 }
 
 /// The server's clock, if the answer shows it. Times in an answer are compared with it, so that a wrong clock on either

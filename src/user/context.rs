@@ -30,6 +30,7 @@ pub(crate) struct Parts {
     pub(crate) email: Option<String>,
     pub(crate) email_verified: Option<bool>,
     pub(crate) groups: Vec<String>,
+    pub(crate) has_more_groups: bool,
     pub(crate) claims: Value,
     pub(crate) generation: Generation,
     /// The time at which the login was completed.
@@ -63,9 +64,17 @@ impl UserContext {
         self.0.email_verified
     }
 
-    /// The groups and roles, in the provider's order. Empty if the provider names none.
+    /// The groups and roles, in the provider's order. Empty if the provider names none, and also if it names them elsewhere
+    /// ([`has_more_groups`](Self::has_more_groups)).
     pub fn groups(&self) -> &[String] {
         &self.0.groups
+    }
+
+    /// Whether the person has groups that [`groups`](Self::groups) does not list. Providers leave groups out of a token if there
+    /// are too many, Entra ID beyond 200. More than 1,024 are not kept here. A host that decides by a group asks the provider's API
+    /// then.
+    pub fn has_more_groups(&self) -> bool {
+        self.0.has_more_groups
     }
 
     /// All claims, in one object with a member for each answer. The members have the names of the mapping's

@@ -8,11 +8,11 @@ use zeroize::Zeroizing;
 
 use super::context::{Parts, UserContext};
 use super::error::UserError;
-use super::mapping::{UserEnvelope, UserFields, UserPick};
+use super::mapping::{UserEnvelope, UserFields, UserPick, UserRefusal, UserRefusalMeaning};
 use crate::Generation;
 
-/// The maximum length of a token whose claims are read, in bytes.
-const MAX_TOKEN: usize = 32 * 1024;
+/// The maximum length of a token whose claims are read, in bytes. Entra's tokens with many groups have 60 KB.
+const MAX_TOKEN: usize = 128 * 1024;
 
 /// The maximum length of a text of a person, in bytes.
 const MAX_TEXT: usize = 1024;
@@ -40,6 +40,16 @@ pub(super) fn claims(token: &str) -> Option<Value> {
     };
     let claims = Zeroizing::new(URL_SAFE_NO_PAD.decode(claims.trim_end_matches('=')).ok()?);
     serde_json::from_slice(&claims).ok().filter(Value::is_object)
+}
+
+/// The meaning that a mapping gives to a refusal. `None` if its status means what it usually does.
+pub(super) fn refusal_in(status: u16, body: &[u8], refusals: &[UserRefusal]) -> Option<UserRefusalMeaning> {
+    refusals.iter().find(|refusal| refusal.is_met_by(status, body)).map(|refusal| refusal.means)
+}
+
+/// Reads an answer. Some servers put a byte order mark before it.
+pub(super) fn json(body: &[u8]) -> Option<Value> {
+    serde_json::from_slice(body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body)).ok()
 }
 
 /// The meaning of an answer with status 200 within its envelope. `None` for a successful one.
@@ -80,9 +90,13 @@ pub(super) fn context(
     let claims = Value::Object(document);
     let subject = first(&fields.subject, &claims, identifier).ok_or(UserError::NoSubject)?;
     let mut groups: Vec<String> = Vec::new();
+    let mut stated = fields.more_groups.iter().flat_map(|pick| pick.values(&claims));
+    let mut has_more_groups = stated.any(|value| !matches!(value, Value::Null | Value::Bool(false)));
     for group in fields.groups.iter().flat_map(|pick| pick.values(&claims)).flat_map(elements).filter_map(text) {
-        if groups.len() < MAX_GROUPS && !groups.contains(&group) {
-            groups.push(group);
+        match groups.contains(&group) {
+            true => {}
+            false if groups.len() < MAX_GROUPS => groups.push(group),
+            false => has_more_groups = true,
         }
     }
     Ok(UserContext::new(Parts {
@@ -91,6 +105,7 @@ pub(super) fn context(
         email: first(&fields.email, &claims, text),
         email_verified: first(&fields.email_verified, &claims, truth),
         groups,
+        has_more_groups,
         claims,
         generation,
         signed_in,

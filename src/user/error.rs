@@ -26,6 +26,12 @@ pub enum UserError {
          (RuntimeBuilder::user_mapping)"
     )]
     NoEndpoint,
+    /// The provider describes its users to no access token, and the host has no mapping for it.
+    #[error(
+        "the provider has no address that describes its users to an access token: give it a mapping with requests to your own \
+         service (RuntimeBuilder::user_mapping), or do without the user"
+    )]
+    NotDescribed,
     /// The metadata of the issuer cannot be obtained.
     #[error("the userinfo endpoint is not known: {0}")]
     Discovery(DiscoveryError),
@@ -86,8 +92,9 @@ pub enum UserError {
     /// The provider's own error within a successful answer, such as Slack's `ok: false`.
     #[error("the provider refuses to describe the user in its answer: check the session's scopes at the provider")]
     ErrorInAnswer,
-    /// The session's record cannot be read.
-    #[error("the session's record cannot be read: check the credential store")]
+    /// The session's record cannot be read, or its login could not be stored yet. The tokens of such a login are served
+    /// meanwhile (law 21), but the record states where the person is described.
+    #[error("the session's record cannot be read, or its login could not be stored yet: check the credential store")]
     StoreTrouble,
     /// A login or a logout came in between at each attempt.
     #[error("the session's login changed while the user was asked for: ask again")]

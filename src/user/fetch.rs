@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ::http::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
+use ::http::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue};
 use ::http::{Method, Request, StatusCode};
 use async_trait::async_trait;
 use serde_json::{Map, Value};
@@ -16,10 +16,10 @@ use super::cache::Failure;
 use super::context::UserContext;
 use super::document::{self, Word};
 use super::error::UserError;
-use super::mapping::{ACCESS_TOKEN, ID_TOKEN, UserMapping, UserPlace, UserRequest};
+use super::mapping::{ACCESS_TOKEN, ID_TOKEN, UserMapping, UserPlace, UserRefusalMeaning, UserRequest};
 use super::providers::UserProviders;
 use super::task::Source;
-use crate::grant::{may_receive_secrets, retry_after};
+use crate::grant::{is_of_limit, may_receive_secrets, pause_of_answer};
 use crate::http::{Body, Departure, Exchange, HttpError, MaybeSent, Reach, decode};
 use crate::{
     AuthSession, Call, CallError, Destination, Generation, Lease, Next, OperationKey, Reason, Scopes, TokenError,
@@ -93,6 +93,8 @@ async fn fetch(session: &AuthSession) -> Result<UserContext, Failure> {
         None => return Err(Failure { error: UserError::NoRuntime, login: None }),
     };
     let fetched_at = providers.clock.now().wall;
+    let superseded = || Failure { error: UserError::Superseded, login: None };
+    let mut last = superseded();
     for _ in 0..MAX_READS {
         let options = TokenOptions { timeout: TOKEN_TIMEOUT, ..TokenOptions::default() };
         let lease = session.token_with(options).await;
@@ -104,16 +106,19 @@ async fn fetch(session: &AuthSession) -> Result<UserContext, Failure> {
             Failure { error, login: (!is_of_session).then_some(ServedLogin { epoch, signed_in: None }) }
         };
         let record = providers.store.load(session.identity()).await.map_err(|_| failed(UserError::StoreTrouble))?;
+        // A login that cannot be stored is served meanwhile (law 21). Its record is missing, or that of an earlier login.
+        let is_unstored = record.as_ref().is_none_or(|record| record.epoch < epoch);
+        last = if is_unstored { failed(UserError::StoreTrouble) } else { superseded() };
         let record = record.filter(|record| record.epoch == epoch);
         // The login changed between the two reads, or it is not stored yet.
         let Some(grant) = record.as_ref().and_then(|record| record.grant()) else { continue };
         let mut fetch = Fetch { providers, session, grant, epoch, lease, has_refreshed: false, length: 0 };
-        let mapping = providers.mapping(session.identity(), grant);
+        let mapping = providers.mapping(session.identity(), grant).map_err(failed)?;
         let document = fetch.document(&mapping).await.map_err(failed)?;
         let login = (fetch.lease.generation(), grant.signed_in);
         return document::context(document, &mapping.fields, login, fetched_at).map_err(failed);
     }
-    Err(Failure { error: UserError::Superseded, login: None })
+    Err(last)
 }
 
 impl Fetch<'_> {
@@ -236,12 +241,21 @@ impl Fetch<'_> {
     }
 
     fn read(&mut self, status: StatusCode, headers: &HeaderMap, body: &[u8], request: &UserRequest) -> Verdict {
-        let trouble = |status: StatusCode| {
-            let retry_after = retry_after(headers.get_all(RETRY_AFTER), self.providers.clock.now().wall);
+        let now = self.providers.clock.now().wall;
+        // The pause is read as that of an answer with the status `like`.
+        let trouble = |like: StatusCode| {
+            let retry_after = pause_of_answer(like, headers, None, now);
             Verdict::Failed(UserError::ServerTrouble { status: status.as_u16(), retry_after })
         };
+        match document::refusal_in(status.as_u16(), body, &request.refusals) {
+            Some(UserRefusalMeaning::Unauthorized) => return Verdict::Unauthorized,
+            Some(UserRefusalMeaning::Forbidden) => return Verdict::Forbidden,
+            Some(UserRefusalMeaning::Throttled) => return trouble(StatusCode::TOO_MANY_REQUESTS),
+            None => {}
+        }
         match status {
             StatusCode::UNAUTHORIZED => return Verdict::Unauthorized,
+            StatusCode::FORBIDDEN if is_of_limit(headers, now) => return trouble(StatusCode::TOO_MANY_REQUESTS),
             StatusCode::FORBIDDEN => return Verdict::Forbidden,
             StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS => return trouble(status),
             _ if status.is_server_error() => return trouble(status),
@@ -249,13 +263,13 @@ impl Fetch<'_> {
             StatusCode::OK => {}
             _ => return Verdict::Failed(UserError::Unreadable { status: status.as_u16() }),
         }
-        let Ok(answer) = serde_json::from_slice::<Value>(body) else {
+        let Some(answer) = document::json(body) else {
             return Verdict::Failed(UserError::Unreadable { status: status.as_u16() });
         };
         match document::error_in(&answer, request.envelope.as_ref()) {
             Some(Word::Unauthorized) => return Verdict::Unauthorized,
             Some(Word::Forbidden) => return Verdict::Forbidden,
-            Some(Word::Throttled) => return trouble(status),
+            Some(Word::Throttled) => return trouble(StatusCode::TOO_MANY_REQUESTS),
             Some(Word::Other) => return Verdict::Failed(UserError::ErrorInAnswer),
             None => {}
         }
@@ -292,9 +306,10 @@ fn is_signed(headers: &HeaderMap) -> bool {
 }
 
 impl UserError {
-    /// Whether the error ends the whole fetch, because no other answer can replace the missing one.
+    /// Whether the error ends the whole fetch, also if the answer is optional. Trouble that may pass does, because the person
+    /// would be kept without an answer that the provider has.
     fn ends_fetch(&self) -> bool {
-        matches!(self, Self::SubjectMismatch | Self::Superseded | Self::Token(_))
+        matches!(self, Self::SubjectMismatch | Self::Token(_)) || self.is_transient()
     }
 }
 

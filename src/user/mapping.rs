@@ -2,6 +2,7 @@
 
 mod builtin;
 mod pick;
+mod refusal;
 
 use std::collections::BTreeMap;
 
@@ -12,6 +13,7 @@ use serde_json::Value;
 use crate::grant::may_receive_secrets;
 
 pub use pick::{UserElement, UserPick};
+pub use refusal::{UserRefusal, UserRefusalMeaning};
 
 /// Where a provider describes the person who is signed in, and the meaning of the claims.
 ///
@@ -72,7 +74,8 @@ pub struct UserRequest {
     /// 5.3.2). Always so at [`UserPlace::Userinfo`]. Default no.
     #[serde(default)]
     pub openid: bool,
-    /// Whether the answer may be missing. A refusal of such a request causes no refresh. Default no.
+    /// Whether the answer may be missing. A refusal of such a request causes no refresh. Trouble that may pass, such as a
+    /// status 503 or a rate limit, fails the whole fetch in any case. Default no.
     #[serde(default)]
     pub optional: bool,
     /// Further headers, such as `Accept` or the version of an API. Headers that HTTP or the token needs are not allowed.
@@ -84,6 +87,9 @@ pub struct UserRequest {
     /// How the provider reports an error with status 200, if it does.
     #[serde(default)]
     pub envelope: Option<UserEnvelope>,
+    /// The refusals whose status means something else than usual at this provider.
+    #[serde(default)]
+    pub refusals: Vec<UserRefusal>,
 }
 
 /// The address of a request.
@@ -139,6 +145,9 @@ pub struct UserFields {
     /// split.
     #[serde(default)]
     pub groups: Vec<UserPick>,
+    /// Places at which the provider states that it has not listed all groups. Any value there but `false` and `null` states it.
+    #[serde(default)]
+    pub more_groups: Vec<UserPick>,
 }
 
 /// The reason why a mapping cannot be used.
@@ -167,6 +176,9 @@ pub enum UserMappingError {
         "a header of the mapping is none that a mapping may set: leave out Authorization, DPoP, Cookie, Host and the like"
     )]
     Header,
+    /// A refusal has a status that is none of an error, or no text.
+    #[error("a refusal of the mapping needs a status from 400 to 599, and a text that tells it from others")]
+    Refusal,
     /// A pointer is not one of RFC 6901.
     #[error("a pointer of the mapping is no JSON pointer (RFC 6901): it begins with a slash")]
     Pointer,
@@ -227,9 +239,12 @@ impl UserMapping {
             }
             request.at.check()?;
             request.further_headers()?;
+            if !request.refusals.iter().all(UserRefusal::is_well_formed) {
+                return Err(UserMappingError::Refusal);
+            }
         }
-        let fields = &self.fields;
-        let all = [&fields.subject, &fields.name, &fields.email, &fields.email_verified, &fields.groups];
+        let UserFields { subject, name, email, email_verified, groups, more_groups } = &self.fields;
+        let all = [subject, name, email, email_verified, groups, more_groups];
         if all.into_iter().flatten().all(UserPick::is_well_formed) { Ok(()) } else { Err(UserMappingError::Pointer) }
     }
 }

@@ -20,8 +20,8 @@
 //!   one refresh. A second refusal is [`UserError::Refused`]. There is no third request.
 //! - **No waiting for itself.** A fetch asks the session for a token as any caller does. The session never waits for a fetch.
 //! - **The token stays where it belongs.** It goes to the userinfo endpoint that the issuer's metadata names, or to the
-//!   addresses of the mapping, which the host provides. No redirect is followed. A token that is bound to a key goes with a
-//!   proof.
+//!   addresses of the mapping, which the host provides. A built-in mapping with addresses applies only if the vendor's own token
+//!   endpoint issued the token. No redirect is followed. A token that is bound to a key goes with a proof.
 //! - **The subject is the session's.** An answer of a userinfo endpoint about another `sub` is dropped (OpenID Connect Core
 //!   section 5.3.2).
 //! - **Memory is given back.** An entry is removed when its context is too old, and at a logout. Idle sessions have none.
@@ -46,7 +46,8 @@ use fetch::SessionSource;
 pub use context::UserContext;
 pub use error::UserError;
 pub use mapping::{
-    UserElement, UserEnvelope, UserFields, UserMapping, UserMappingError, UserPick, UserPlace, UserRequest,
+    UserElement, UserEnvelope, UserFields, UserMapping, UserMappingError, UserPick, UserPlace, UserRefusal,
+    UserRefusalMeaning, UserRequest,
 };
 pub use options::UserOptions;
 pub(crate) use providers::UserProviders;

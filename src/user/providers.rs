@@ -7,7 +7,9 @@ use tokenkeeper_actors::ports::clock::Clock;
 use tokenkeeper_actors::ports::store::TokenStore;
 use tokenkeeper_actors::values::record::Grant;
 use tokenkeeper_actors::values::{ServerIdentity, Target};
+use url::{Origin, Url};
 
+use super::error::UserError;
 use super::mapping::UserMapping;
 use crate::ProviderName;
 use crate::discovery::Discovery;
@@ -34,7 +36,11 @@ pub(crate) struct UserProviders {
 
 impl UserProviders {
     /// The mapping of a session's provider.
-    pub(crate) fn mapping(&self, identity: &ServerIdentity, grant: &Grant) -> UserMapping {
+    ///
+    /// # Errors
+    ///
+    /// [`UserError::NotDescribed`] if no mapping is possible.
+    pub(super) fn mapping(&self, identity: &ServerIdentity, grant: &Grant) -> Result<UserMapping, UserError> {
         let of_target = match identity.target() {
             Target::Api { provider } => ProviderName::new(provider.as_str().to_owned()).ok(),
             _ => None,
@@ -42,7 +48,29 @@ impl UserProviders {
         let provider = grant.renewal.provider.as_ref().or(of_target.as_ref());
         let own = provider.and_then(|provider| self.mappings.get(provider).cloned());
         let of_row = || self.providers.of(provider).and_then(|facts| facts.user.clone());
-        let built_in = || provider.and_then(|provider| UserMapping::of_provider(provider.as_str()));
-        own.or_else(of_row).or_else(built_in).unwrap_or_else(|| self.fallback.clone())
+        let built_in = || {
+            let mapping = UserMapping::of_provider(provider?.as_str())?;
+            (!mapping.names_a_url() || is_of_vendor(provider?, grant)).then_some(mapping)
+        };
+        let is_impossible =
+            || provider.is_some_and(|name| UserMapping::is_impossible_at(name.as_str()) && is_of_vendor(name, grant));
+        match own.or_else(of_row).or_else(built_in) {
+            Some(mapping) => Ok(mapping),
+            None if self.fallback == UserMapping::openid() && is_impossible() => Err(UserError::NotDescribed),
+            None => Ok(self.fallback.clone()),
+        }
     }
+}
+
+/// Whether the vendor's own server issued the session's tokens. A server of another operator may have the vendor's name for its
+/// dialect, for example a self-hosted one, and its tokens do not go to the vendor (law 13).
+fn is_of_vendor(provider: &ProviderName, grant: &Grant) -> bool {
+    // A file may have moved the row to another server, so it is not asked.
+    let vendor = Providers::builtin();
+    let endpoint = vendor.of(Some(provider)).and_then(|facts| facts.endpoints.token.as_deref());
+    endpoint.and_then(origin).is_some_and(|vendor| origin(&grant.binding.token_endpoint) == Some(vendor))
+}
+
+fn origin(url: &str) -> Option<Origin> {
+    Url::parse(url).ok().map(|url| url.origin()).filter(Origin::is_tuple)
 }

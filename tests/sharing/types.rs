@@ -183,6 +183,8 @@ fn values_are_shared_between_threads() {
     shared::<tokenkeeper::user::UserOptions>();
     shared::<tokenkeeper::user::UserPick>();
     shared::<tokenkeeper::user::UserPlace>();
+    shared::<tokenkeeper::user::UserRefusal>();
+    shared::<tokenkeeper::user::UserRefusalMeaning>();
     shared::<tokenkeeper::user::UserRequest>();
     shared::<tokenkeeper::user::UserStats>();
 }

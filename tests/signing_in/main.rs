@@ -20,6 +20,7 @@ use futures_util::future::join_all;
 use tokenkeeper::actor::{self, AuthMessage};
 use tokenkeeper::engine::memory::MemoryStore;
 use tokenkeeper::engine::values::DigestKey;
+use tokenkeeper::user::UserError;
 use tokenkeeper::{
     AttemptId, AuthRuntime, AuthSession, LoginCause, LoginKey, LoginMethod, LoginProgress, LoginReason, LoginWish,
     OperationKey, Reason, Scopes, SessionSpec, SignInError,
@@ -435,6 +436,24 @@ async fn a_login_that_cannot_be_stored_is_served_and_saved_later() {
     assert_eq!(session.token().await.unwrap().token().expose(), "at-1");
     assert_eq!(place.counts(), (1, 1, 1));
     assert!(runtime.shutdown(WAIT).await.is_clean());
+}
+
+/// The record states where the person is described. A sick store is not asked again for each caller.
+#[tokio::test(start_paused = true)]
+async fn the_user_of_a_login_that_cannot_be_stored_is_trouble_of_the_store() {
+    let place = Place::new();
+    let (store, runtime) = place.runtime_over_tricks().await;
+    let session = session(&runtime);
+    let (_, key) = offered(begin(&session, LoginCause::Person).await.unwrap());
+    store.writes(Writing::Nothing);
+    session.complete_login(place.logins.answer(key, PersonAnswer::Yes), WAIT).await.unwrap();
+    for _ in 0..5 {
+        let error = session.user().await.unwrap_err();
+        assert!(error == UserError::StoreTrouble && error.is_transient(), "{error:?}");
+    }
+    let stats = runtime.user_stats();
+    assert_eq!((stats.fetches, stats.failures, stats.failure_hits), (1, 1, 4));
+    assert_eq!(session.token().await.unwrap().token().expose(), "at-1", "the login is served");
 }
 
 #[tokio::test(start_paused = true)]

@@ -3,8 +3,10 @@
 #![allow(clippy::disallowed_methods, reason = "tasks of tests")]
 
 mod attacks;
+mod limits;
 mod logins;
 mod memory;
+mod places;
 mod providers;
 mod refusals;
 mod sharing;

@@ -37,6 +37,15 @@ pub(super) fn longest(headers: &HeaderMap, now: WallTime) -> Option<Duration> {
     single.chain(combined).max()
 }
 
+/// Whether the headers show a limit of which no request is left.
+pub(super) fn is_exhausted(headers: &HeaderMap) -> bool {
+    let is_zero = |left: &str| left.trim().parse::<f64>().is_ok_and(|left| left <= 0.0);
+    let single = RESETS.into_iter().any(|(_, remaining)| text(headers, remaining).is_some_and(is_zero));
+    let values = headers.get_all(COMBINED).into_iter().filter_map(|value| value.to_str().ok());
+    let mut parameters = values.flat_map(|value| value.split([',', ';'])).filter_map(|one| one.split_once('='));
+    single || parameters.any(|(name, left)| matches!(name.trim(), "remaining" | "r") && is_zero(left))
+}
+
 fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     headers.get(name)?.to_str().ok()
 }

@@ -157,6 +157,33 @@ fn a_rate_limit_names_a_time_since_1970() {
 }
 
 #[test]
+fn a_403_of_a_limit_asks_for_a_pause_or_shows_that_no_request_is_left() {
+    let is_of_limit = |headers: &[(&'static str, &str)]| {
+        let headers = headers.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect();
+        super::is_of_limit(&headers, NOW)
+    };
+    for limit in [
+        &[("retry-after", "40")][..],
+        &[("retry-after-ms", "0")],
+        &[("x-ratelimit-remaining", "0")],
+        &[("x-ratelimit-remaining", "5"), ("x-ratelimit-remaining-tokens", " 0 ")],
+        &[("ratelimit", "limit=100, remaining=0, reset=50")],
+        &[("ratelimit", "\"hour\";r=7;t=50, \"day\";r=0;t=90")],
+    ] {
+        assert!(is_of_limit(limit), "{limit:?}");
+    }
+    for other in [
+        &[][..],
+        &[("x-ratelimit-remaining", "1"), ("x-ratelimit-reset", "784111777")],
+        &[("x-ratelimit-reset", "784111777")],
+        &[("ratelimit", "limit=0, remaining=1, reset=50")],
+        &[("retry-after", "soon"), ("x-ratelimit-remaining", "none")],
+    ] {
+        assert!(!is_of_limit(other), "{other:?}");
+    }
+}
+
+#[test]
 fn the_body_counts_where_no_header_asks() {
     assert_eq!(told(429, &[], Some(7)), Some(7.0));
     assert_eq!(told(429, &[("ratelimit-reset", "50")], Some(7)), Some(7.0));

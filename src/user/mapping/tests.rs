@@ -19,8 +19,31 @@ fn every_built_in_mapping_is_one_and_belongs_to_a_known_provider() {
     let providers = Providers::builtin();
     let names = providers.iter().map(|(name, _)| name.as_str());
     let own: Vec<_> = names.filter(|name| with_own(name) == Some(Ok(()))).collect();
-    let expected = ["atlassian", "auth0", "entra", "github", "google", "keycloak", "okta", "salesforce", "slack"];
+    let expected = [
+        "asana",
+        "atlassian",
+        "auth0",
+        "entra",
+        "github",
+        "google",
+        "keycloak",
+        "linear",
+        "notion-api",
+        "okta",
+        "salesforce",
+        "sentry",
+        "slack",
+        "supabase",
+        "zoho",
+    ];
     assert_eq!(own, expected);
+    // Each provider with an API is described, or is known not to be.
+    for (name, facts) in providers.iter().filter(|(_, facts)| !facts.api.is_empty()) {
+        let is_described = UserMapping::of_provider(name.as_str()).is_some();
+        assert_ne!(is_described, UserMapping::is_impossible_at(name.as_str()), "{name}");
+        let names_a_url = UserMapping::of_provider(name.as_str()).is_some_and(|mapping| mapping.names_a_url());
+        assert!(!names_a_url || facts.endpoints.token.is_some(), "{name}: whose tokens are the vendor's?");
+    }
     assert_eq!(UserMapping::of_provider("unknown"), None);
 }
 
