@@ -12,6 +12,7 @@ use tokenkeeper_actors::values::{TokenKind, Validity};
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
 use crate::discovery::{Discovered, Discovery, ProtectedResource};
+use crate::grant::MAX_ID_TOKEN;
 use crate::grant::jwt_lifetime;
 use crate::http::Reach;
 use crate::issuers::providers::Providers;
@@ -19,9 +20,6 @@ use crate::machine::idp_session;
 
 /// The scope without which a server issues no ID token (OpenID Connect Core section 3.1.2.1).
 pub(super) const OPENID: &str = "openid";
-
-/// The maximum length of an ID token, in bytes.
-const MAX_ID_TOKEN: usize = 64 * 1024;
 
 #[derive(Deserialize, Zeroize, ZeroizeOnDrop)]
 struct Answer {

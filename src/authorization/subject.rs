@@ -6,8 +6,7 @@ use serde::Deserialize;
 use tokenkeeper_actors::values::record::Subject;
 use zeroize::Zeroizing;
 
-/// The maximum length of an ID token that is read, in bytes.
-const MAX_ID_TOKEN: usize = 32 * 1024;
+use crate::grant::MAX_ID_TOKEN;
 
 /// The maximum length of a subject (OpenID Connect Core section 2), in bytes.
 const MAX_SUBJECT: usize = 255;

@@ -11,7 +11,7 @@ use zeroize::{Zeroize, ZeroizeOnDrop};
 use super::answer::{expired_before, jwt_lifetime};
 
 /// The maximum length of an ID token, in bytes.
-const MAX_ID_TOKEN: usize = 64 * 1024;
+pub(crate) const MAX_ID_TOKEN: usize = 64 * 1024;
 
 #[derive(Deserialize, Zeroize, ZeroizeOnDrop)]
 struct Answer {

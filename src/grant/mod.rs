@@ -40,6 +40,7 @@ pub use answer::{read as read_answer, split_scopes};
 pub use assertion::{AssertionAudience, ClientKey, ClientKeyError};
 pub use endpoint::may_receive_secrets;
 pub(crate) use errand::{Errands, ID_JAG, TOKEN_EXCHANGE, Wanted};
+pub(crate) use id_token::MAX_ID_TOKEN;
 use proving::TokenProofs;
 pub use request::BodyFormat;
 pub(crate) use request::{Signing, build as token_request};

@@ -10,12 +10,13 @@ use tokenkeeper_actors::values::{ServerIdentity, WallTime};
 
 use super::answer::shown;
 use super::client::{Registered, Wanted};
-use super::clients::{Clients, MetadataDocument, OUR_METHODS, PreRegistered, Sharing, method_name};
+use super::clients::{Clients, MetadataDocument, OUR_METHODS, PreRegistered, Sharing};
 use super::draft::{Draft, method};
 use super::error::RegistrationError;
 use super::redirect::{self, Ports, Purpose};
 use crate::discovery::AuthorizationServer;
 use crate::http::Reach;
+use crate::issuers::auth_method_name;
 
 /// A secret that expires within this time is of no use to a login that begins now.
 const SECRET_MARGIN: Duration = Duration::from_secs(5 * 60);
@@ -122,8 +123,8 @@ fn described(document: &MetadataDocument, wanted: &Wanted<'_>) -> Result<Registe
     let origin = RegistrationOrigin::MetadataDocument;
     // A document holds no shared secret, so `none` is the only method that this version can use with it. A server that accepts
     // documents and lists no methods accepts clients without a secret.
-    let is_ours = document.auth_methods.iter().any(|word| word == method_name(ClientAuth::None));
-    let is_theirs = |listed: &Vec<String>| listed.iter().any(|word| word == method_name(ClientAuth::None));
+    let is_ours = document.auth_methods.iter().any(|word| word == auth_method_name(ClientAuth::None));
+    let is_theirs = |listed: &Vec<String>| listed.iter().any(|word| word == auth_method_name(ClientAuth::None));
     if !is_ours || !wanted.server.auth_methods.as_ref().is_none_or(is_theirs) {
         return Err(no_shared_method(origin, wanted.server));
     }

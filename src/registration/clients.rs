@@ -4,7 +4,7 @@ use std::fmt;
 
 use tokenkeeper_actors::values::record::ClientAuth;
 
-use crate::issuers::Client;
+use crate::issuers::{Client, auth_method_name};
 use crate::{ResourceUri, Scopes};
 
 /// The clients that a host's logins may use, in the order in which they are tried at an authorization server.
@@ -194,7 +194,7 @@ impl MetadataDocument {
         let url = url.into();
         check(&url)?;
         let redirect_uris = redirect_uris.into_iter().map(Into::into).collect();
-        Ok(Self { url, redirect_uris, auth_methods: vec![method_name(ClientAuth::None).to_owned()] })
+        Ok(Self { url, redirect_uris, auth_methods: vec![auth_method_name(ClientAuth::None).to_owned()] })
     }
 
     /// The same document, which lists these authentication methods (`token_endpoint_auth_method`). Default: `none`, which is
@@ -241,16 +241,6 @@ fn check(url: &str) -> Result<(), DocumentUrlError> {
 /// The authentication methods that a dynamically registered client can use, the preferred one first. `private_key_jwt` is not
 /// among them, because such a client has no key to sign with.
 pub(super) const OUR_METHODS: [ClientAuth; 3] = [ClientAuth::None, ClientAuth::Basic, ClientAuth::Post];
-
-/// The registered name of an authentication method (RFC 7591 section 2).
-pub(super) const fn method_name(method: ClientAuth) -> &'static str {
-    match method {
-        ClientAuth::None => "none",
-        ClientAuth::Basic => "client_secret_basic",
-        ClientAuth::Post => "client_secret_post",
-        ClientAuth::PrivateKeyJwt => "private_key_jwt",
-    }
-}
 
 /// Writes the kind of a client for people.
 pub(super) fn origin_words(origin: tokenkeeper_actors::values::issuer::RegistrationOrigin) -> impl fmt::Display {

@@ -6,8 +6,9 @@ use tokenkeeper_actors::values::issuer::ApplicationType;
 use tokenkeeper_actors::values::record::ClientAuth;
 
 use super::answer::Refusal;
-use super::clients::{DynamicClient, OUR_METHODS, method_name};
+use super::clients::{DynamicClient, OUR_METHODS};
 use super::redirect::{Purpose, other_form};
+use crate::issuers::auth_method_name;
 
 /// The maximum number of registration requests in one login, refused ones included.
 pub(super) const MAX_REQUESTS: usize = 3;
@@ -60,7 +61,7 @@ impl Draft {
     /// The body of the request, or `None` if it cannot be built.
     pub(super) fn body(&self) -> Option<Vec<u8>> {
         let redirect_uris: Vec<&str> = self.redirect.iter().map(String::as_str).collect();
-        serde_json::to_vec(&self.metadata(&redirect_uris, method_name(self.auth))).ok()
+        serde_json::to_vec(&self.metadata(&redirect_uris, auth_method_name(self.auth))).ok()
     }
 
     /// A digest of the settings and the purpose. It leaves out the redirect address, which is compared separately, and the
@@ -124,7 +125,7 @@ impl Draft {
 /// supports `client_secret_basic` (RFC 8414 section 2).
 pub(super) fn method(listed: Option<&[String]>) -> Option<ClientAuth> {
     let Some(listed) = listed else { return Some(ClientAuth::Basic) };
-    OUR_METHODS.into_iter().find(|method| listed.iter().any(|word| word == method_name(*method)))
+    OUR_METHODS.into_iter().find(|method| listed.iter().any(|word| word == auth_method_name(*method)))
 }
 
 #[derive(Serialize)]

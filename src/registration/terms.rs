@@ -6,12 +6,13 @@ use tokenkeeper_actors::values::{ClientSecret, ServerIdentity, WallTime};
 
 use super::answer::ClientInformation;
 use super::choice::Job;
-use super::clients::{OUR_METHODS, method_name};
+use super::clients::OUR_METHODS;
 use super::draft::Draft;
 use super::error::Unfit;
 use super::redirect::{self, Ports};
 use super::wire::may_use;
 use crate::http::Reach;
+use crate::issuers::auth_method_name;
 
 /// The registration that results from the server's answer to `draft`.
 ///
@@ -97,7 +98,7 @@ fn is_ours(registered: &str, asked: &str) -> bool {
 fn method(information: &ClientInformation, asked: ClientAuth) -> Result<(ClientAuth, Option<ClientSecret>), Unfit> {
     let secret = information.client_secret.clone();
     let auth = match &information.auth_method {
-        Some(word) => OUR_METHODS.into_iter().find(|method| method_name(*method) == word).ok_or(Unfit::Method)?,
+        Some(word) => OUR_METHODS.into_iter().find(|method| auth_method_name(*method) == word).ok_or(Unfit::Method)?,
         // A server that sends a secret unasked and names no method means the default of RFC 7591 section 2. The method `none`
         // would not use the secret.
         None if secret.is_some() && asked == ClientAuth::None => ClientAuth::Basic,
