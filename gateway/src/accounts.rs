@@ -1,5 +1,5 @@
-//! The accounts of the sessions at the first upstream. Each login there has one of its own, whose name has the time at which it
-//! began. So a replica finds the logins that another one left behind.
+//! The accounts of the sessions at the first upstream. Each login there has an account of its own, and the account's name
+//! contains the time at which the login began. So a replica finds the logins that another one left behind.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -29,20 +29,20 @@ pub(crate) fn began(account: &str) -> Option<WallTime> {
     is_number.then(|| began.parse().ok().map(WallTime::from_millis))?
 }
 
-/// The looks for logins that were not completed. Each login is looked at once, when it is over.
+/// Remembers which logins were checked for completion. Each login is checked once, when it is over.
 #[derive(Debug, Default)]
 pub(crate) struct Sweeps(Mutex<Swept>);
 
 #[derive(Debug, Default)]
 struct Swept {
-    /// The logins that began before were looked at.
+    /// All logins that began before this time were checked.
     until: WallTime,
-    /// When the next sign-in looks again.
+    /// The time from which a sign-in starts the next check.
     next: WallTime,
 }
 
 impl Sweeps {
-    /// Whether a sign-in is to look for logins now.
+    /// Whether a sign-in is to start a check now. If so, the next one is due after a login's lifetime.
     pub(crate) fn are_due(&self, now: WallTime) -> bool {
         let mut swept = self.swept();
         let is_due = swept.next <= now;
@@ -52,18 +52,18 @@ impl Sweeps {
         is_due
     }
 
-    /// The time from which on logins were not looked at.
+    /// The first time at which a login that was not checked yet may have begun.
     pub(crate) fn from(&self) -> WallTime {
         self.swept().until
     }
 
-    /// The time before which logins are over.
+    /// Logins that began before this time are over.
     pub(crate) fn until(now: WallTime) -> WallTime {
         let over = u64::try_from(OVER.as_millis()).unwrap_or(u64::MAX);
         WallTime::from_millis(now.as_millis().saturating_sub(over))
     }
 
-    /// Notes that all logins that began before `until` were looked at.
+    /// Notes that all logins that began before `until` were checked.
     pub(crate) fn done(&self, until: WallTime) {
         let mut swept = self.swept();
         swept.until = swept.until.max(until);
@@ -78,11 +78,11 @@ impl Gateway {
     /// Forgets the logins at the first upstream that were begun and not completed within twenty minutes, also those of replicas
     /// that are gone. Returns how many there were.
     ///
-    /// Sign-ins see to it, at most once in ten minutes. A gateway at which few persons sign in may call it from a timer.
+    /// Sign-ins start this, at most once in ten minutes. A gateway at which few persons sign in may call it from a timer.
     ///
     /// # Errors
     ///
-    /// The error of the runtime's store. The logins that it concerns are looked at again the next time.
+    /// The error of the runtime's store. The logins that it concerns are checked again the next time.
     ///
     /// # Cancellation
     ///

@@ -167,8 +167,9 @@ impl People {
         }))
     }
 
-    /// Moves the subject to the session of `account`, where there is one, and keeps the person until `expires` at least. Returns
-    /// the account that the person has no use for any more. It is neither the present one nor the one before.
+    /// Makes `account` the person's account at the first upstream, and keeps the person until `expires`. A person who is not
+    /// stored is added. Without an `account`, only a stored person is kept. Returns an account that the person no longer uses,
+    /// which is neither the present one nor the one before.
     pub(crate) async fn settle(
         &self,
         subject: &str,
@@ -177,11 +178,13 @@ impl People {
         now: WallTime,
     ) -> Result<Option<String>, PeopleError> {
         let next = |present: Option<Person>| match (present, account.map(str::to_owned)) {
+            // The person is now on another session, which was signed in or enrolled.
             (Some(present), Some(account)) if present.account != account => {
                 let former = Some(present.account);
                 Some(Person { account, former, ..present })
             }
             (None, Some(account)) => Some(Person { account, former: None, signed_out: None, families: Vec::new() }),
+            // Nothing but the expiry changes.
             (present, _) => present,
         };
         let before = self.change(subject, next, expires, now).await?;
