@@ -89,8 +89,8 @@ impl Elevations {
         current
     }
 
-    /// Whether `is_over` holds for every remembered time. It may demand more than that the time has passed. The last
-    /// login is not considered.
+    /// Whether `is_over` holds for every remembered time. The test may ask for more than that the time has passed. The last
+    /// login has no time, and does not count.
     #[cfg(feature = "runtime")]
     pub(crate) fn are_over(&self, is_over: impl Fn(ElapsedTime) -> bool) -> bool {
         let mut ends = self.operations.values().map(|logins| logins.until).chain(self.declined.values().copied());

@@ -251,6 +251,7 @@ impl Session {
         out.effects.push(SessionEffect::Load(op));
     }
 
+    /// Handles the store's answer to a read.
     pub(super) fn loaded(&mut self, op: Op, answer: Result<Option<Box<View>>, StoreFault>, now: Now, out: &mut Output) {
         let Some(reading) = self.knowledge.reading.take_if(|reading| reading.op == op) else { return };
         match answer {
