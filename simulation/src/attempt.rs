@@ -103,7 +103,7 @@ pub(crate) struct Seeker {
     pub(crate) patience: Millis,
     /// It cancels the login so long after it was offered.
     pub(crate) cancels_after: Option<Millis>,
-    /// How often it begins anew after an error that may pass.
+    /// The number of times that it begins anew after an error that may pass.
     pub(crate) rounds: u8,
     pub(crate) begins: Option<LoginRequest>,
     pub(crate) turn: u32,
@@ -168,7 +168,7 @@ pub(crate) struct Code {
     pub(crate) scopes: Scopes,
     pub(crate) subject: u8,
     pub(crate) issued: Millis,
-    /// How often it was presented.
+    /// The number of times that it was presented.
     pub(crate) presented: u32,
     pub(crate) used: bool,
 }

@@ -93,7 +93,7 @@ impl LoginSource for FileLogins {
     }
 }
 
-/// How often each request was made, by its name. Checks that no code was presented twice.
+/// The number of times that each request was made, by its name. Checks that no code was presented twice.
 fn counts(folder: &Path) -> BTreeMap<String, usize> {
     let log = std::fs::read_to_string(folder.join("log")).unwrap_or_default();
     let mut lines = BTreeMap::new();

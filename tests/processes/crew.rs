@@ -14,7 +14,7 @@ use crate::worker::Command;
 /// The variable that holds the setup of a worker process.
 const SETUP: &str = "PROCESSES_TEST_SETUP";
 
-/// How often a refresh is begun anew because what a dead process had begun may still be under way.
+/// The maximum number of times that a refresh is begun anew, because the request of a dead process may still be under way.
 const REFRESHES_MOST: u32 = 20;
 
 /// The setup of this process, if it is a worker.

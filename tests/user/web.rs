@@ -38,7 +38,7 @@ pub(crate) struct Web {
     routes: Mutex<BTreeMap<String, Route>>,
     sent: Mutex<Vec<Sent>>,
     refreshes: Mutex<u32>,
-    /// How often other tasks run before an answer.
+    /// The number of times that other tasks run before an answer.
     turns: u32,
     /// The headers of the answers, by URL.
     headers: Mutex<BTreeMap<String, HeaderMap>>,

@@ -34,7 +34,7 @@ struct Host {
     tasks: ChildStdin,
     results: Lines<BufReader<ChildStdout>>,
     browser: Browser,
-    /// How often the person was asked.
+    /// The number of times that the person was asked.
     asked: usize,
 }
 

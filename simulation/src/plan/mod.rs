@@ -112,7 +112,7 @@ pub(crate) struct CallerSpec {
     pub(crate) force: bool,
     /// Whether it takes the first failure, and does not wait for another attempt.
     pub(crate) fail_fast: bool,
-    /// How often it asks again after an error or a refusal.
+    /// The number of times that it asks again after an error or a refusal.
     pub(crate) rounds: u8,
     /// The time between two steps.
     pub(crate) think: Millis,
@@ -133,7 +133,7 @@ pub(crate) struct SeekerSpec {
     pub(crate) patience: Millis,
     /// It cancels the login so long after it was offered.
     pub(crate) cancels_after: Option<Millis>,
-    /// How often it begins anew after an error that may pass.
+    /// The number of times that it begins anew after an error that may pass.
     pub(crate) rounds: u8,
 }
 

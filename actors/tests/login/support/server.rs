@@ -18,7 +18,7 @@ pub(crate) struct Server {
     pub(crate) unprepared: VecDeque<LoginReason>,
     /// How long the server keeps a request open, if it bounds that.
     pub(crate) keeps: Option<Duration>,
-    /// How often each code was presented.
+    /// The number of times that each code was presented.
     pub(crate) presented: BTreeMap<String, u32>,
     /// The next answers to codes. Without one, tokens of alice are issued.
     pub(crate) answers: VecDeque<Redeemed>,

@@ -334,7 +334,7 @@ impl World {
         self.conclusions(who).is_empty() && !self.process(who).machine.is_over()
     }
 
-    /// How often `who` has carried out the effects of this name.
+    /// The number of times that `who` has carried out the effects of this name.
     pub(crate) fn did(&mut self, who: char, name: &str) -> usize {
         self.process(who).done.iter().filter(|done| **done == name).count()
     }

@@ -42,7 +42,7 @@ struct Shared {
     held: Arc<AtomicUsize>,
     /// The largest number of answers that were not dropped yet when a request arrived.
     held_at_arrival: AtomicUsize,
-    /// How often it may become ready. Then it has failed.
+    /// The number of times that the server may still become ready. After that, it fails.
     readiness: AtomicUsize,
 }
 
@@ -63,7 +63,7 @@ impl Server {
         Self::new(move |seen| if seen.has(token) { (200, None) } else { (401, Some(super::INVALID)) })
     }
 
-    /// Lets it become ready this often, and fail then.
+    /// Lets the server become ready this many times, and fail after that.
     pub fn ready_times(self, times: usize) -> Self {
         self.shared.readiness.store(times, Ordering::SeqCst);
         self
