@@ -92,10 +92,12 @@ impl Session {
             return;
         };
         match closing.epoch {
+            // The logout ends the epoch that was read.
             None => {
                 closing.epoch = Some(known);
                 self.write_tombstone(now, out);
             }
+            // The epoch has ended in another way, and no caller waits for the logout.
             Some(epoch) if epoch < known && closing.reply.is_none() => self.closing = None,
             Some(_) => {}
         }
@@ -145,6 +147,7 @@ impl Session {
             && let Some(reply) = closing.reply.take()
         {
             let fault = match closing.step {
+                // The write may still take effect. `TimedOut` reports that its outcome is unknown.
                 Step::Writing { .. } => StoreFault::TimedOut,
                 Step::Reading | Step::Resting { .. } => StoreFault::Failed,
             };
@@ -181,7 +184,7 @@ impl Session {
         out.answer_logout(reply, answer);
     }
 
-    /// A write of the session's own is done.
+    /// Handles the store's answer to a write of this session.
     pub(super) fn changed(&mut self, op: Op, answer: Result<Changed, StoreFault>, now: Now, out: &mut Output) {
         let closes = |closing: &Closing| matches!(closing.step, Step::Writing { op: writing, .. } if writing == op);
         if let Some(installing) = self.installing.take_if(|installing| installing.waits_for(op)) {
@@ -215,7 +218,7 @@ impl Session {
         }
     }
 
-    /// The tombstone was written, or not.
+    /// Handles the store's answer to the write of the tombstone.
     fn closed(&mut self, answer: Result<Changed, StoreFault>, now: Now, out: &mut Output) {
         let flying = self.flights.is_running();
         let known_empty = self.knowledge.view().is_some_and(|view| {
