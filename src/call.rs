@@ -355,7 +355,8 @@ impl Call {
         lease
     }
 
-    /// Waits for `wait` for at most `span` of the patience. At least one poll is made, so that a report is noted.
+    /// Waits for `wait` for at most `span`, and takes the time from the patience. `None` if the time has run out. Polls `wait`
+    /// at least once, so that a report takes effect.
     async fn within<T>(&mut self, span: Duration, wait: impl Future<Output = T>) -> Option<T> {
         let begun = self.session.engine.now().elapsed;
         #[expect(
