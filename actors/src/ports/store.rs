@@ -60,7 +60,8 @@ pub trait TokenStore: fmt::Debug + Send + Sync + 'static {
     async fn change(&self, identity: &ServerIdentity, change: Change) -> Result<Changed, StoreFault>;
 
     /// Removes what is stored of an identity that was logged out and will not be used again. These are its record, its
-    /// journal, its pending logins and its reservations. Other identities, and claims that are held, stay as they are.
+    /// journal, its pending logins and its reservations. A reservation that no install has followed may stay behind. Other
+    /// identities, and claims that are held, stay as they are.
     ///
     /// It is one atomic step beside [`change`](Self::change), and durable when it returns. As with `change` the store
     /// decides nothing. It reads, calls [`remove`](crate::law::ledger::remove) with `expected`, and removes only if that
