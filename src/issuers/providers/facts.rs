@@ -57,7 +57,8 @@ pub struct ProviderFacts {
     /// The provider's own error codes and statuses.
     #[serde(deserialize_with = "check::or_standard")]
     pub errors: ErrorFacts,
-    /// What the provider does with a refresh token that was presented.
+    /// Whether a new refresh token invalidates the old one, for how long the provider still accepts the old one, and which tokens
+    /// it revokes when a client presents the old one later.
     #[serde(deserialize_with = "check::or_standard")]
     pub refresh_token: RefreshTokenFacts,
     /// Where the provider describes the person who is signed in. `None` means the [built-in

@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-/// A refusal whose status means something else at this provider than usual. It is told by a text in its body.
+/// A refusal whose status this provider uses in another meaning than usual. tokenkeeper recognises it by a text in the answer's
+/// body.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]

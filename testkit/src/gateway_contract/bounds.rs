@@ -10,8 +10,8 @@ const ROOM: usize = 3;
 
 const UNBOUNDED: Verdict = Ok(Outcome::NotShown("the store has no bounds of its own"));
 
-/// A full store refuses further entries of a kind. Those that it has stay, can be replaced and can be read, and other kinds
-/// have their own room, so that a full store signs nobody out.
+/// A full store refuses further entries of a kind. The entries that it has stay, and the gateway can read and replace them. The
+/// store counts each kind apart, so that many persons, for example, leave no family without room.
 pub async fn a_full_store_refuses_further_entries_alone(harness: &dyn Harness) -> Verdict {
     let Some(place) = harness.small_place(ROOM).await else { return UNBOUNDED };
     let store = Handle(place.open().await);
