@@ -1,5 +1,5 @@
-//! From a person's answer to the redemption of the code, which is presented once, under the right to spend the refresh token
-//! that the login replaces (law 19).
+//! The part of a login attempt from a person's answer to the redemption of its code. The code is presented once, under the
+//! spend claim of the grant that the login replaces (law 19).
 
 use std::time::Duration;
 
@@ -16,14 +16,14 @@ use crate::values::{Callback, ElapsedTime, LoginKey, LoginReason, Now, Revision,
 /// How many times an operation is tried after a person has answered. A single failure must not waste the answer.
 const MAX_TRIES: u32 = 3;
 
-/// The pause between two tries.
+/// The pause between two tries to take out the pending login or to present the code, before jitter.
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// The pause between two attempts to claim the right to spend, before jitter.
 const SPEND_PAUSE: Duration = Duration::from_millis(250);
 
 impl AttemptCore {
-    /// Takes the pending login out, to redeem its code or to cancel it.
+    /// Takes the pending login out of the store, to redeem its code or to cancel its prompt.
     pub(super) fn take(
         &mut self,
         key: LoginKey,
@@ -42,7 +42,8 @@ impl AttemptCore {
         Phase::Taking(Taking { step: TakeStep::Asked(op), tries: taking.tries + 1, ..taking })
     }
 
-    /// The store has answered a try to take. A success of any try counts, and a failure only of the latest.
+    /// The store has answered a try to take out the pending login. A success of any try counts, and a failure only of the
+    /// latest.
     pub(super) fn taken(
         &mut self,
         mut taking: Taking,
@@ -104,25 +105,25 @@ impl AttemptCore {
         }
     }
 
-    /// The pending login is not there any more.
+    /// The store does not have the pending login any more.
     fn is_gone(&mut self, taking: Taking, now: Now, out: &mut Vec<LoginEffect>) -> Phase {
         let Taking { key, callback, maybe_taken, .. } = taking;
         match (callback, &self.order.task) {
             (None, _) if maybe_taken => self.end_prompt(key, PromptEnd::Cancelled, LoginReason::Cancelled, now, out),
             (None, _) => self.conclude(Err(LoginReason::Cancelled), out),
-            // An earlier try has taken the pending login out, and its content was lost with the store's answer, so the
-            // code was not sent. Or another replica has it, which the record then shows.
+            // Either an earlier try has taken the pending login out, and its content was lost with the store's answer, so
+            // that the code was not sent. Or another process has it, which the record then shows.
             (Some(_), _) if maybe_taken => {
                 self.lost_take = Some(key);
                 Phase::Reading { op: self.load(now, out) }
             }
-            // Another replica has taken the pending login out, and redeems the answer.
+            // Another process has taken the pending login out, and redeems the answer.
             (Some(_), LoginTask::Ask(_)) => self.look_again(now, out),
             (Some(_), LoginTask::Complete(_)) => self.conclude(Err(LoginReason::UnknownLogin), out),
         }
     }
 
-    /// The store did not answer the latest try to take.
+    /// The store did not answer the latest try to take out the pending login.
     pub(super) fn take_timed_out(&mut self, mut taking: Taking, now: Now, out: &mut Vec<LoginEffect>) -> Phase {
         if let TakeStep::Asked(op) = taking.step {
             taking.unanswered.push(op);
@@ -214,7 +215,8 @@ impl AttemptCore {
 
     // The note and the redemption.
 
-    /// Notes durably that the code is about to be presented. Other processes then neither ask again nor wait for the person.
+    /// Writes into the record that the code is about to be presented. Other processes then neither ask again nor wait for
+    /// the person.
     pub(super) fn note(&mut self, code: Answered, now: Now, out: &mut Vec<LoginEffect>) -> Phase {
         let prompt = Prompt {
             attempt: code.pending.attempt,
@@ -249,7 +251,7 @@ impl AttemptCore {
                     // A login or a logout came first. The code is not used.
                     return self.conclude(Err(self.overtaken()), out);
                 }
-                // The answer to another request is being redeemed. Its outcome decides this attempt too.
+                // The answer to another prompt is being redeemed. Its outcome decides this attempt too.
                 if let Some(held) = self.spend_claim.take() {
                     out.push(LoginEffect::EndClaim(held.claim));
                 }
@@ -264,8 +266,8 @@ impl AttemptCore {
                 let code = Answered { tries: code.tries + 1, ..code };
                 self.note(code, now, out)
             }
-            // Without the note, other processes may ask again. The code is presented all the same, because the person
-            // has answered.
+            // The store cannot write the note, so other processes may ask again. The code is presented all the same,
+            // because the person has answered.
             Err(_) => self.redeem(Answered { tries: 0, ..code }, out),
         }
     }

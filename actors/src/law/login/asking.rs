@@ -1,4 +1,5 @@
-//! From the claim to the request that a person sees, which is one over all processes (laws 17 and 18).
+//! The first part of a login attempt, from the login claim to the prompt that a person sees. At most one prompt is open over
+//! all processes (laws 17 and 18).
 
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use crate::ports::store::{ClaimAnswer, PendingLogin};
 use crate::values::record::{Prompt, PromptEnd, PromptState, Record};
 use crate::values::{ElapsedTime, Epoch, LoginKey, LoginReason, Now, Revision, Scopes, StoreFault, Version};
 
-/// How many times an attempt reads the record again because it changed before the prompt was written.
+/// How many times an attempt begins anew because the record changed before one of its writes.
 const MAX_RESTARTS: u32 = 8;
 
 impl AttemptCore {
@@ -30,7 +31,7 @@ impl AttemptCore {
                 Phase::Reading { op: self.load(now, out) }
             }
             Ok(ClaimAnswer::Contended) => self.follow(now, out),
-            // The prompt of the other process is still open, so a passing fault of the store does not end this attempt.
+            // Another process's prompt is open, so a passing fault of the store does not end this attempt.
             Err(_) if self.elsewhere => {
                 let retry_at = self.soon(self.equipment.timeouts.store_timeout, now);
                 Phase::Following { retry_at, reading: None }
@@ -39,8 +40,8 @@ impl AttemptCore {
         }
     }
 
-    /// Another process asks. Its prompt is followed through the record, and the claim is asked for again, in case the
-    /// process dies.
+    /// Another process asks a person. This attempt waits for the result in the record, and asks for the claim again, in case
+    /// that process dies.
     pub(super) fn follow(&mut self, now: Now, out: &mut Vec<LoginEffect>) -> Phase {
         let retry_at = self.soon(self.equipment.timeouts.store_timeout, now);
         let reading = Some(self.load(now, out));
@@ -84,8 +85,8 @@ impl AttemptCore {
                 self.learn(record, now, out);
                 self.act(now, out)
             }
-            // A login replaces a damaged record, as an import does. No prompt can be noted in it, so the claim alone prevents a
-            // second open prompt.
+            // A login replaces a damaged record, as an import does. No prompt can be noted in it, so the claim alone
+            // prevents a second open prompt.
             Err(StoreFault::Unreadable) => {
                 self.unreadable = true;
                 self.record = None;
@@ -126,7 +127,7 @@ impl AttemptCore {
         }
     }
 
-    /// Why no person is to be asked any more, if so.
+    /// The reason why no person is to be asked any more. `None` if one may be asked.
     fn unwanted(&self) -> Option<LoginReason> {
         let stopping = self.closing.map(|_| LoginReason::ShuttingDown);
         stopping.or(self.cancelled.then_some(LoginReason::Cancelled))
@@ -156,24 +157,25 @@ impl AttemptCore {
         }
     }
 
-    /// The time until which the redeemer of an answered prompt may still store its login; `None` if it has passed.
+    /// The time until which the process that redeems an answer may still store its login; `None` if it has passed.
     fn left_to_redeem(&self, prompt: &Prompt, now: Now) -> Option<ElapsedTime> {
         let bound = self.redemption_bound();
         let age = now.moment.elapsed_since(&prompt.at).unwrap_or_else(|| now.moment.wall.since(prompt.at.wall));
         let until = now.elapsed().after(bound.saturating_sub(age));
-        // The clock of the redeemer's host may be ahead, so the wait also ends `bound` after this process first saw the answer.
+        // The clock of that process's host may be ahead, so the wait also ends `bound` after this process first saw the
+        // answer.
         let seen = self.answered.filter(|(revision, _)| *revision == prompt.revision);
         let until = seen.map_or(until, |(_, seen)| until.min(seen.after(bound)));
         (until > now.elapsed()).then_some(until)
     }
 
-    /// How long a redemption may last, with its writes.
+    /// How long a redemption may last, with the writes before and after it.
     pub(super) fn redemption_bound(&self) -> Duration {
         let store = self.equipment.timeouts.store_timeout.saturating_mul(2);
         self.equipment.limits.redeem.saturating_add(store)
     }
 
-    /// The reason of an attempt that ends because its epoch is over.
+    /// The reason with which an attempt ends whose epoch is over.
     pub(super) fn overtaken(&self) -> LoginReason {
         match self.record.as_ref().and_then(|record| record.grant()) {
             Some(_) => LoginReason::Superseded,
@@ -181,7 +183,7 @@ impl AttemptCore {
         }
     }
 
-    /// Reads the record again, under the claim or without it.
+    /// Reads the record again. An attempt that asks a person claims first if it does not hold the claim.
     pub(super) fn look_again(&mut self, now: Now, out: &mut Vec<LoginEffect>) -> Phase {
         // A claim that is over is dropped and not ended in the store, because a late end could release the new claim.
         self.login_claim.take_if(|held| held.is_over(now.elapsed()));
@@ -200,7 +202,7 @@ impl AttemptCore {
         self.limit = None;
         match answer {
             Ok(Changed::Applied { after, .. }) => {
-                // This attempt has ended the stale prompt itself. No person has declined, so the attempt goes on.
+                // This attempt has ended the prompt of a dead process. No person has declined, so the attempt goes on.
                 self.since = Some(after.revision);
                 self.record = Some(after);
                 self.act(now, out)
@@ -232,7 +234,7 @@ impl AttemptCore {
             Ok(Some(pending)) if pending.epoch == self.order.epoch => {
                 self.show(Shown { key: prompt.key, pending, expires: prompt.expires }, true, out)
             }
-            // Another process has taken the pending login out, and is about to note that it redeems the answer.
+            // Another process has taken the pending login out, and is about to write that it redeems the answer.
             Ok(None) if !std::mem::replace(&mut self.awaited_taker, true) => {
                 let bound = self.equipment.limits.spend_wait.saturating_add(self.equipment.timeouts.store_timeout);
                 Phase::Awaiting { until: now.elapsed().after(bound) }
@@ -243,7 +245,7 @@ impl AttemptCore {
         }
     }
 
-    // The request.
+    // The prompt.
 
     fn wish(&self) -> Option<&LoginWish> {
         match &self.order.task {
@@ -351,7 +353,7 @@ impl AttemptCore {
                 self.record = Some(after);
                 self.show(shown, false, out)
             }
-            // The store has repeated the write, and its first try had succeeded.
+            // The store has tried the write twice, and its first try had succeeded.
             Ok(Changed::Conflict { current: Some(record), .. }) if is_open(&record, shown.key) => {
                 self.record = Some(record);
                 self.show(shown, false, out)
@@ -360,7 +362,7 @@ impl AttemptCore {
                 out.push(LoginEffect::Discard(shown.key));
                 self.restart(now, out)
             }
-            // The prompt may have been written. If a new read finds it, it is taken over.
+            // The prompt may have been written. If the next read finds it, it is taken over.
             Err(StoreFault::TimedOut) => self.restart(now, out),
             Err(_) => {
                 out.push(LoginEffect::Discard(shown.key));
@@ -370,8 +372,8 @@ impl AttemptCore {
     }
 }
 
-/// The scopes to ask for, which are the ones that were requested and granted before, and the ones that are needed now.
-/// If the login replaces the grant as a whole, the former scopes are left out, unless the wish names none.
+/// The scopes to ask for. They are those of the wish. If the login extends the grant, or the wish names none, the scopes
+/// that the grant was requested with and those that it was granted are added.
 fn scopes_to_ask(grant: Option<(&Scopes, &Scopes)>, wish: &LoginWish) -> Scopes {
     match grant {
         Some((requested, granted)) if wish.extends || wish.scopes.iter().next().is_none() => {

@@ -1,4 +1,5 @@
-//! The claims of an attempt, one to ask a person, and one to spend the refresh token that its login replaces.
+//! The two claims of a login attempt. The login claim is the right to prompt a person. The spend claim is the right to spend
+//! the refresh token that the login replaces.
 
 use std::time::Duration;
 
@@ -36,8 +37,8 @@ impl AttemptCore {
         out: &mut Vec<LoginEffect>,
     ) -> Phase {
         let Some(scope) = self.claiming.remove(&op) else { return phase };
-        // An attempt that follows another process asks for the claim again. It does not end a claim that is granted
-        // late, because the store might carry out that end after it has granted the next one.
+        // An attempt that follows another process's prompt asks for the claim again. It does not end a claim that is granted
+        // late, because the store might carry out that end after it has granted the claim anew.
         let follows = match phase {
             Phase::Following { .. } => true,
             Phase::Claiming { .. } => self.elsewhere,
@@ -73,8 +74,8 @@ impl AttemptCore {
         }
     }
 
-    /// Ends claims that were granted too late, or may have been granted. A scope that the attempt holds or asks for
-    /// again is left alone, because the store would end that claim too.
+    /// Ends the stray claims, which were granted too late, or may have been granted. A claim that the attempt holds, or asks
+    /// for again, is not ended, because the store does not tell two claims of one holder and scope apart.
     fn end_stray_claims(&mut self, out: &mut Vec<LoginEffect>) {
         let held = [&self.login_claim, &self.spend_claim].map(|held| held.as_ref().map(|held| held.claim.scope));
         let (holder, claiming) = (self.order.attempt.holder(), &self.claiming);
@@ -96,7 +97,7 @@ impl AttemptCore {
         HeldClaim { claim, until, asked: now.elapsed(), renewal: None, lost: false }
     }
 
-    /// How long a claim is asked for.
+    /// The minimum time for which the login claim is asked for, and for which both claims are renewed.
     fn claim_length(&self) -> Duration {
         self.equipment.timeouts.store_timeout.saturating_mul(6)
     }

@@ -1,4 +1,4 @@
-//! The end of an attempt without tokens, after a failure or because the host or the session ends it.
+//! The end of a login attempt without tokens, after a failure or because the host or the session ends it.
 
 use super::LoginEffect;
 use super::machine::AttemptCore;
@@ -7,12 +7,12 @@ use crate::law::ledger::{Change, Changed};
 use crate::values::record::{PromptEnd, PromptState};
 use crate::values::{ElapsedTime, Epoch, LoginKey, LoginReason, Now, StoreFault};
 
-/// How many times the attempt tries to write the end of a request. If all tries fail, other processes learn of the end
-/// when the prompt expires.
+/// How many times the attempt tries to write the end of a prompt into the record. If all tries fail, other processes learn
+/// of the end when the prompt expires.
 const MAX_END_TRIES: u32 = 3;
 
 impl AttemptCore {
-    /// Writes how the request ended, for the processes that follow it, and then concludes.
+    /// Writes how the prompt ended, for the processes that follow it, and then concludes.
     pub(super) fn end_prompt(
         &mut self,
         key: LoginKey,
@@ -54,8 +54,8 @@ impl AttemptCore {
         self.conclude(Err(ending.reason), out)
     }
 
-    /// The record has changed before the end of the request could be noted. If the request had no answer, or the answer
-    /// was not used, a login or logout of another process decides the result.
+    /// The record has changed before the end of the prompt could be written. If the prompt had no answer, or the answer was
+    /// not used, a login or logout of another process decides the result.
     fn end_overtaken(&mut self, ending: Ending, now: Now, out: &mut Vec<LoginEffect>) -> Phase {
         let record = self.record.as_deref();
         let moved = record.is_some_and(|record| record.epoch != self.order.epoch);
@@ -65,7 +65,7 @@ impl AttemptCore {
             PromptEnd::TimedOut | PromptEnd::Cancelled | PromptEnd::Denied | PromptEnd::Aborted if moved => {
                 self.conclude(Err(self.overtaken()), out)
             }
-            // The answer came in time, in another replica.
+            // The answer came in time, to another process.
             PromptEnd::TimedOut if answered => self.act(now, out),
             _ => self.conclude(Err(ending.reason), out),
         }
@@ -91,7 +91,7 @@ impl AttemptCore {
         }
     }
 
-    /// The session is being logged out. A code that was not sent is not sent any more.
+    /// The session is being logged out of `epoch`. A code that was not sent is not sent any more.
     pub(super) fn log_out(&mut self, phase: Phase, epoch: Epoch, now: Now, out: &mut Vec<LoginEffect>) -> Phase {
         self.logged_out = Some(epoch);
         match phase {
@@ -104,7 +104,7 @@ impl AttemptCore {
                 out.push(LoginEffect::Discard(shown.key));
                 self.conclude(Err(LoginReason::LoggedOut), out)
             }
-            // The logout removes the prompt, if it is written already.
+            // The logout removes the prompt from the record, if it is written already.
             Phase::Asking { prepared, .. } => {
                 out.push(LoginEffect::Discard(prepared.key));
                 self.conclude(Err(LoginReason::LoggedOut), out)
@@ -133,7 +133,7 @@ impl AttemptCore {
         }
     }
 
-    /// Ends an attempt that has nothing of value yet.
+    /// Ends an attempt that has shown no prompt and has no answer. An attempt in any other phase goes on.
     fn stop_early(&mut self, phase: Phase, reason: LoginReason, out: &mut Vec<LoginEffect>) -> Phase {
         match phase {
             Phase::Claiming { .. }

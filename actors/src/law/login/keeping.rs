@@ -1,4 +1,4 @@
-//! Stores the tokens of a login (laws 12, 20 and 21).
+//! The last part of a login attempt, which stores the tokens that a redemption or a poll has brought (laws 12, 20 and 21).
 
 use super::machine::AttemptCore;
 use super::phase::{KeepStep, Keeping, Phase};
@@ -10,8 +10,8 @@ use crate::ports::store::{PendingLogin, Reservation};
 use crate::values::record::{Content, PromptEnd, Record, RefreshCredential};
 use crate::values::{Cause, ExponentialBackoff, Generation, Lease, LeaseParts, LoginKey, LoginReason, Now, StoreFault};
 
-/// The longest pause between two writes while the process stops, as a multiple of the first one. It is short, because a
-/// store that works again must be found in time.
+/// The longest pause between two writes while the process stops, as a multiple of the first pause. It is short, so that a
+/// write succeeds if the store works again before the process ends.
 const MAX_PAUSES: u32 = 4;
 
 impl AttemptCore {
@@ -73,7 +73,7 @@ impl AttemptCore {
         self.logged_out.is_some_and(|epoch| epoch == keeping.epoch || epoch == keeping.epoch.next())
     }
 
-    /// The session was logged out meanwhile, and writes the tombstone itself. The new tokens are revoked.
+    /// Revokes the new tokens, because the session was logged out meanwhile. The session's logout writes the tombstone.
     fn drop_logged_out(&mut self, login: &Login, out: &mut Vec<LoginEffect>) -> Phase {
         self.revoke(login, out);
         self.conclude(Err(LoginReason::LoggedOut), out)
@@ -103,7 +103,7 @@ impl AttemptCore {
         }
         match answer {
             Ok(Reservation::Reserved) => self.write(keeping, now, out),
-            // Two identities with the same refresh token would end it for each other. The other identity keeps it.
+            // Two identities that spent one refresh token would look like theft to the server. The other identity keeps it.
             Ok(Reservation::HeldBy(_)) => {
                 self.end_prompt(keeping.key, PromptEnd::Failed, LoginReason::HeldElsewhere, now, out)
             }
@@ -120,7 +120,7 @@ impl AttemptCore {
         out: &mut Vec<LoginEffect>,
     ) -> Phase {
         if op <= keeping.since {
-            // A late answer to the note, or to another earlier write.
+            // A late answer to a write of an earlier phase.
             return Phase::Keeping(keeping);
         }
         // A success of any try counts, and a failure only of the latest.
@@ -130,7 +130,7 @@ impl AttemptCore {
                 self.learn(Some(after), now, out);
                 self.conclude(Ok(()), out)
             }
-            // The record is damaged, so there is nothing to compare the login with.
+            // The record is damaged, so the login is written without a comparison.
             Ok(Changed::Conflict { why: Conflict::Moved, current: None }) | Err(StoreFault::Unreadable)
                 if is_latest && self.unreadable && keeping.login.begun_on.is_some() =>
             {
@@ -159,8 +159,8 @@ impl AttemptCore {
                 self.revoke(&keeping.login, out);
                 LoginReason::SubjectChanged
             }
-            // After a logout the new tokens may always be revoked. After another login, a revocation could end its tokens too.
-            // A record that is gone was removed after a logout.
+            // After a logout the new tokens are revoked. After another login they are not, because at some servers the
+            // revocation would end the tokens of that login too. A record that is gone was removed after a logout.
             (Conflict::Moved, None | Some(Record { content: Content::Tombstone, .. })) => {
                 self.revoke(&keeping.login, out);
                 return self.conclude(Err(LoginReason::LoggedOut), out);
@@ -171,13 +171,14 @@ impl AttemptCore {
         self.end_prompt(keeping.key, PromptEnd::Failed, reason, now, out)
     }
 
-    /// The store could not be written. The callers get the login all the same, and it is saved with backoff (law 21).
+    /// The store could not be written. The callers get the login's lease all the same, and the login is written again with
+    /// backoff (law 21).
     fn unwritten(&mut self, mut keeping: Keeping, now: Now, out: &mut Vec<LoginEffect>) -> Phase {
         if self.is_logged_out(&keeping) {
             return self.drop_logged_out(&keeping.login, out);
         }
         if !keeping.concluded && self.is_anothers(&keeping.login) {
-            // The store would refuse the login, and no token of another person is served meanwhile (law 20).
+            // The store would refuse the login, and the session serves no token of another person meanwhile (law 20).
             return self.overtaken_by(keeping, Conflict::OtherSubject, now, out);
         }
         if !std::mem::replace(&mut keeping.concluded, true) {

@@ -29,14 +29,15 @@ pub(super) struct AttemptCore {
     pub(super) identity: ServerIdentity,
     pub(super) order: LoginOrder,
     pub(super) equipment: Arc<LoginEquipment>,
+    /// The number of the latest operation.
     pub(super) ops: Op,
-    /// The time-out of the operation that the phase waits for.
+    /// When the operation that the phase waits for times out. `None` if it has no time-out.
     pub(super) limit: Option<ElapsedTime>,
     pub(super) login_claim: Option<HeldClaim>,
     pub(super) spend_claim: Option<HeldClaim>,
-    /// Attempts to claim that have no answer yet.
+    /// The claims that were asked for and not answered yet.
     pub(super) claiming: BTreeMap<Op, ClaimScope>,
-    /// Claims that the store may have granted, and that the attempt does not use. They are ended.
+    /// Claims that the store may have granted, and that the attempt does not use. They are to be ended.
     pub(super) stray: BTreeSet<ClaimScope>,
     /// The record's revision at the first read. If a prompt has ended at a later revision, its end is this attempt's
     /// result too.
@@ -45,16 +46,18 @@ pub(super) struct AttemptCore {
     pub(super) record: Option<Box<Record>>,
     /// Whether the record was read.
     has_read: bool,
+    /// How many times the attempt has begun anew because the record changed before a write.
     pub(super) restarts: u32,
     /// The time until which the prompts of other processes are followed.
     pub(super) follow_until: ElapsedTime,
-    /// Whether the session knows that another process asks.
+    /// Whether the attempt has reported that another process asks ([`LoginReport::Elsewhere`]).
     pub(super) elsewhere: bool,
     /// The epoch that the session is being logged out of.
     pub(super) logged_out: Option<Epoch>,
     /// The newest epoch that the session knows.
     pub(super) newest_epoch: Epoch,
-    /// The request whose pending login this attempt may have taken out, although the store's answer with its content was lost.
+    /// The prompt whose pending login this attempt may have taken out of the store, in a try whose answer was lost. The
+    /// content of the pending login is then lost too.
     pub(super) lost_take: Option<LoginKey>,
     /// The time until which the process waits for the attempt, once it stops.
     pub(super) closing: Option<ElapsedTime>,
@@ -62,14 +65,15 @@ pub(super) struct AttemptCore {
     pub(super) cancelled: bool,
     /// Whether the record is damaged. A login then replaces it without a comparison.
     pub(super) unreadable: bool,
-    /// The revision of the answered prompt that was read last, and when it was read first.
+    /// The revision of the answered prompt that was read last, and when that prompt was read first.
     pub(super) answered: Option<(Revision, ElapsedTime)>,
     /// Whether the record may have been written after the last read began.
     missed_news: bool,
-    /// The request that this attempt has shown last.
+    /// The key of the prompt that this attempt has shown last.
     pub(super) request: Option<LoginKey>,
-    /// Whether the attempt has waited for another process that had taken a pending login out.
+    /// Whether the attempt has waited for another process that had taken the pending login out of the store.
     pub(super) awaited_taker: bool,
+    /// Whether the result was reported.
     concluded: bool,
 }
 
@@ -155,10 +159,10 @@ impl LoginAttempt {
         phase.into_iter().chain(self.core.limit).chain(self.core.renewal_due()).min()
     }
 
-    /// Processes an event and returns its effects. Stale completions change nothing.
+    /// Processes an event and returns its effects. A completion that no phase waits for any more changes nothing.
     pub fn handle(&mut self, event: LoginEvent, now: Now) -> Vec<LoginEffect> {
         let mut out = Vec::new();
-        // No other line takes the phase out of the machine. `next` returns the phase that follows, on every path.
+        // `Over` only stands in while `next` owns the phase, and is overwritten below on every path.
         let phase = std::mem::replace(&mut self.phase, Phase::Over);
         let phase = self.core.next(phase, event, now, &mut out);
         self.phase = self.core.hear_news(phase, now, &mut out);
@@ -302,7 +306,7 @@ impl AttemptCore {
             Phase::Peeking { op, .. } => LoginEvent::Peeked(*op, Err(LATE)),
             Phase::Preparing { op } => LoginEvent::Prepared(*op, Err(LoginReason::ServerTrouble)),
             Phase::Putting { op, .. } => LoginEvent::Put(*op, Err(LATE)),
-            // A follower that cannot read asks for the claim again, for which the time has come, too.
+            // A read in `Following` is given up. The time to ask for the claim again has come, too.
             _ => return self.move_on(phase, now, out),
         };
         self.advance(phase, event, now, out)
@@ -315,7 +319,7 @@ impl AttemptCore {
         self.ops
     }
 
-    /// Stamps an operation of the store, and sets its time-out.
+    /// Numbers an operation of the store, and sets its time-out.
     pub(super) fn next_store_op(&mut self, now: Now) -> Op {
         self.limit = Some(now.elapsed().after(self.equipment.timeouts.store_timeout));
         self.next_op()
@@ -374,7 +378,7 @@ impl AttemptCore {
     pub(super) fn conclude(&mut self, result: Result<(), LoginReason>, out: &mut Vec<LoginEffect>) -> Phase {
         self.end_claims(out);
         if let (Err(LoginReason::Superseded | LoginReason::LoggedOut), Some(key)) = (result, self.request) {
-            // The epoch that the login was to replace is over, so an answer to this request cannot count any more.
+            // The epoch that the login was to replace is over, so an answer to this prompt cannot count any more.
             out.push(LoginEffect::Discard(key));
         }
         if self.concluded {
@@ -399,7 +403,7 @@ impl AttemptCore {
         }
     }
 
-    /// A time after a short pause with jitter.
+    /// The time after `pause`, shortened at random by up to half.
     pub(super) fn soon(&self, pause: Duration, now: Now) -> ElapsedTime {
         now.elapsed().after((pause / 2 + now.jitter.of(pause / 2)).min(MAX_SLEEP))
     }

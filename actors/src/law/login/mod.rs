@@ -4,26 +4,32 @@
 //!                                            ┌─ person: yes ─→ take → judge → claim the right to spend → note → redeem ─→ reserve → install
 //! claim → read → prepare → put → note → show ┤                                                            │
 //!   │       │ the asker of an open prompt    ├─ person: no, cancelled, too late ─→ note the end           └─ refused, lost: note the end
-//!   │       │ has died: show its prompt again└─ answered in another replica: follow
+//!   │       │ has died: show its prompt again└─ answered in another process: follow
 //!   └ contended: follow the prompt of the process that asks
 //! ```
 //!
-//! Processes and replicas agree through the record's [`Prompt`](crate::values::record::Prompt). The login claim makes
-//! sure that only one prompt is open at a time. The claim ends with its process, and another process then takes the
-//! prompt over and shows the same address. A process takes the pending login out of the store before it presents the
-//! code, so a code is presented once (law 19).
+//! *Claim* is the login claim. *Prepare*, *show*, *judge* and *redeem* are calls of the
+//! [`LoginSource`](crate::ports::login::LoginSource), which these files call the source. *Put* stores the pending login, and
+//! *take* removes it from the store. *Note* writes the prompt's state into the record. To *follow* is to wait for the result
+//! of another process's prompt.
 //!
-//! An answer that arrives in another replica begins an attempt there, which starts at *take*.
+//! The processes that share a store, on any host, agree through the record's
+//! [`Prompt`](crate::values::record::Prompt). The login claim makes sure that only one prompt is open at a time. The claim
+//! ends with its process, and another process then takes the prompt over and shows the same address. A process takes the
+//! pending login out of the store before it presents the code, so a code is presented once (law 19).
+//!
+//! An answer may arrive in another process than the one that shows the prompt, for example at another host behind the same
+//! callback address. It begins an attempt there, which starts at *take*.
 //!
 //! # Contract
 //!
 //! The contract is that of a [flight](super::flight). [`LoginAttempt::start`] gives the first effects, and each
-//! completion goes to [`LoginAttempt::handle`] with the `op` of its effect. A driver carries the effects out in order
-//! and never waits for one before it starts the next. It calls `handle` with [`LoginEvent::Tick`] at
+//! completion goes to [`LoginAttempt::handle`] with the number of its effect ([`Op`]). A driver starts the effects in
+//! order and never waits for one before it starts the next. It calls `handle` with [`LoginEvent::Tick`] at
 //! [`LoginAttempt::next_wake`], and drops the machine when [`LoginAttempt::is_over`].
 //!
-//! A redemption that was sent is never dropped, even if the callers, the actor or the session end. Dropping a machine
-//! before it is over is a crash. Its claims end or run out, and its prompt stays.
+//! A driver never drops a redemption that was sent, even if the callers, the actor or the session end. Dropping the machine
+//! before it is over counts as a crash of the process. The attempt's claims then end or run out, and its prompt stays.
 
 mod answering;
 mod asking;
@@ -57,9 +63,10 @@ pub struct LoginOrder {
     pub epoch: Epoch,
     /// The task.
     pub task: LoginTask,
-    /// The newest generation that the session knows. A lease that is served before it is stored gets the next number after it.
+    /// The newest generation that the session knows. A lease that is served before it is stored gets the next number after
+    /// it.
     pub known: Generation,
-    /// Distinguishes this process's unstored tokens from those of others.
+    /// Distinguishes this process's unstored tokens from those of other processes.
     pub nonce: Nonce,
 }
 
@@ -68,7 +75,7 @@ pub struct LoginOrder {
 pub enum LoginTask {
     /// Ask a person.
     Ask(LoginWish),
-    /// Take the answer to a prompt that another process or an earlier attempt has shown.
+    /// Complete a login with the answer to a prompt that another process or an earlier attempt has shown.
     Complete(Callback),
 }
 
@@ -104,12 +111,12 @@ pub struct LoginLimits {
     pub prepare: Duration,
     /// How long a person has to answer (10 min). Only the prompt has this deadline (law 18).
     pub prompt: Duration,
-    /// How long an answer still counts after its request has timed out (10 min). It is redeemed if no other login came first.
+    /// How long an answer still counts after its prompt has timed out (10 min). It is redeemed if no other login came first.
     pub late: Duration,
     /// How long an attempt follows the prompt of another process, before it gives up (20 min).
     pub follow: Duration,
-    /// How long an attempt waits for the right to spend the refresh token that its login replaces (10 s). After that it
-    /// presents the code all the same, because a code expires soon.
+    /// How long an attempt waits for the spend claim of the grant that its login replaces (10 s). After that it presents the
+    /// code without the claim, because a code expires soon.
     pub spend_wait: Duration,
     /// The time-out of a redemption, from the first byte sent to the last one read (60 s).
     pub redeem: Duration,
@@ -131,36 +138,36 @@ impl Default for LoginLimits {
 /// An event for an attempt.
 #[derive(Clone, Debug)]
 pub enum LoginEvent {
-    /// An attempt to claim is done.
+    /// The store has answered [`LoginEffect::Claim`].
     Claimed(Op, Result<ClaimAnswer, StoreFault>),
-    /// A renewal is done.
+    /// The store has answered [`LoginEffect::Renew`].
     Renewed(Op, Result<Renewed, StoreFault>),
-    /// A read is done.
+    /// The store has answered [`LoginEffect::Load`].
     Loaded(Op, Result<Option<Box<Record>>, StoreFault>),
-    /// The source has prepared the request, or cannot.
+    /// The source has prepared the prompt, or cannot.
     Prepared(Op, Result<Prepared, LoginReason>),
     /// The pending login was stored, or not.
     Put(Op, Result<(), StoreFault>),
-    /// A look at a pending login is done.
+    /// The store has answered [`LoginEffect::Peek`].
     Peeked(Op, Result<Option<Box<PendingLogin>>, StoreFault>),
-    /// A pending login was taken out, or not.
+    /// A pending login was taken out of the store, or not.
     Taken(Op, Result<Option<Box<PendingLogin>>, StoreFault>),
-    /// The request can be shown, or not.
+    /// The prompt can be shown, or not.
     Shown(Op, Result<LoginOffer, LoginReason>),
-    /// The source has judged the answer.
+    /// The source has judged the person's answer.
     Judged(Op, Result<AuthorizationCode, LoginReason>),
     /// The source has reported on the redemption.
     Redeemed(Op, Redeemed),
-    /// A poll is done.
+    /// The source has asked the server once whether the person has answered.
     Polled(Op, Polled),
     /// The refresh token of the login was reserved, or not.
     Reserved(Op, Result<Reservation, StoreFault>),
-    /// A write is done.
+    /// The store has answered [`LoginEffect::Change`].
     Changed(Op, Result<Changed, StoreFault>),
-    /// A person's answer has arrived. It is taken if it answers the request that this attempt shows, and ignored
-    /// otherwise. An answer to another request needs its own attempt, with [`LoginTask::Complete`].
+    /// A person's answer has arrived. It is used if it answers the prompt that this attempt shows, and ignored otherwise.
+    /// An answer to another prompt needs its own attempt, with [`LoginTask::Complete`].
     Callback(Callback),
-    /// More scopes are needed. They are asked for if the request is not prepared yet.
+    /// More scopes are needed. They are asked for if the prompt is not prepared yet.
     Widen(Scopes),
     /// The host or the person cancels the attempt.
     Cancel,
@@ -168,7 +175,7 @@ pub enum LoginEvent {
     News,
     /// The session is being logged out of this epoch.
     LoggedOut(Epoch),
-    /// The session knows this epoch, which a login or a logout of another process or of a host began.
+    /// The session has learned of this epoch, which began with a login or a logout outside this attempt.
     Moved(Epoch),
     /// The time that [`LoginAttempt::next_wake`] returned has come.
     Tick,
@@ -182,16 +189,16 @@ pub enum LoginEvent {
 pub enum LoginEffect {
     /// Try to claim, without waiting.
     Claim {
-        /// Stamps the answer.
+        /// The number that the answer carries.
         op: Op,
-        /// The claim.
+        /// The right that the claim gives.
         scope: ClaimScope,
         /// How long the claim must last at least.
         at_least: Duration,
     },
     /// Renew the claim.
     Renew {
-        /// Stamps the answer.
+        /// The number that the answer carries.
         op: Op,
         /// The claim.
         claim: Claim,
@@ -202,19 +209,19 @@ pub enum LoginEffect {
     EndClaim(Claim),
     /// Read the record.
     Load(Op),
-    /// Prepare the request to the person.
+    /// Prepare the prompt.
     Prepare(Op, Box<Preparation>),
     /// Store the pending login.
     Put(Op, LoginKey, Box<PendingLogin>),
-    /// Look at a pending login.
+    /// Read a pending login and leave it in the store.
     Peek(Op, LoginKey),
-    /// Take out a pending login.
+    /// Take a pending login out of the store.
     Take(Op, LoginKey),
-    /// Take out a pending login that will not be used. There is no completion.
+    /// Remove a pending login that will not be used. There is no completion.
     Discard(LoginKey),
-    /// Get ready to show the request of a pending login.
+    /// Get ready to show the prompt of a pending login.
     Show(Op, Box<PendingLogin>),
-    /// Judge an answer.
+    /// Judge a person's answer.
     Judge(Op, Box<PendingLogin>, Callback),
     /// Present the code, exactly once.
     Redeem(Op, Box<Redemption>),
@@ -222,7 +229,7 @@ pub enum LoginEffect {
     Poll(Op, Box<PendingLogin>),
     /// Reserve a refresh token's digest.
     Reserve(Op, KeyedDigest),
-    /// Write.
+    /// Write the record.
     Change(Op, Change),
     /// Revoke tokens that will not be used (RFC 7009). There is no completion.
     Revoke(Box<Revocation>),
@@ -235,9 +242,9 @@ pub enum LoginEffect {
 pub enum LoginReport {
     /// The record as the attempt has read or written it. The session may not know this version yet.
     Seen(Box<View>),
-    /// The request is to be shown.
+    /// The host is to show this prompt.
     Offered(LoginKey, Box<LoginOffer>),
-    /// Another process asks, or has asked.
+    /// Another process asks a person, or has asked one.
     Elsewhere,
     /// An answer is being redeemed. Until the attempt concludes, callers wait, and nothing of the old grant is presented.
     Arriving,
@@ -245,8 +252,8 @@ pub enum LoginReport {
     Concluded(Box<LoginConclusion>),
     /// An attempt that concluded with an unstored login has stored it, or need not store it any more.
     Settled(Box<View>),
-    /// The process stops, and no write of this login's tokens is known to have succeeded. The tokens were revoked as
-    /// far as possible, unless an unanswered write may have stored them.
+    /// The process stops, and no write of this login's tokens is known to have succeeded. Their revocation was asked for,
+    /// unless an unanswered write may have stored them.
     Lost,
 }
 

@@ -1,4 +1,4 @@
-//! The request that a person sees, until it is answered or ends (laws 17 and 18).
+//! The part of a login attempt in which a person sees the prompt, until it is answered or ends (laws 17 and 18).
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use crate::ports::store::ClaimScope;
 use crate::values::record::{PromptEnd, PromptState, Record};
 use crate::values::{Callback, LoginKey, LoginOffer, LoginReason, Now, OfferedPrompt, StoreFault};
 
-/// The shortest pause between two polls.
+/// The shortest pause between two polls of a device login (RFC 8628).
 const MIN_POLL_PAUSE: Duration = Duration::from_secs(1);
 
 /// The time by which `slow_down` makes each further pause longer (RFC 8628 section 3.5).
@@ -34,8 +34,8 @@ impl AttemptCore {
     ) -> Phase {
         match answer {
             Ok(offer) => {
-                // If this host's clock is behind, the request of another host seems to last longer. It is shown no
-                // longer than one of this host.
+                // If this host's clock is behind, the prompt of another host seems to last longer. It is shown no longer
+                // than a prompt of this host.
                 let left = shown.expires.since(now.moment.wall).min(self.equipment.limits.prompt);
                 let until = now.elapsed().after(left);
                 let polling = match &offer.prompt {
@@ -47,7 +47,7 @@ impl AttemptCore {
                 out.push(LoginEffect::Report(LoginReport::Offered(shown.key, Box::new(offer))));
                 Phase::Open(Open { shown, until, reading: None, polling, leaving: None })
             }
-            // An answer to the other process's request cannot arrive at this process.
+            // This process cannot take the answer to another process's prompt, so it prepares its own.
             Err(_) if taken_over => self.prepare(now, out),
             Err(reason) => {
                 out.push(LoginEffect::Discard(shown.key));
@@ -56,9 +56,8 @@ impl AttemptCore {
         }
     }
 
-    /// An answer has arrived. It is taken if it belongs to the request that is shown or about to be shown. It is also
-    /// taken while the time-out of its request is being noted, because a late answer counts, and only this attempt gets
-    /// it.
+    /// A person's answer has arrived. It is used if it belongs to the prompt that is shown or about to be shown. It is also
+    /// used while the time-out of its prompt is being written, because a late answer counts, and no other attempt gets it.
     pub(super) fn called_back(
         &mut self,
         phase: Phase,
@@ -79,7 +78,7 @@ impl AttemptCore {
         }
     }
 
-    /// The record has been read again while the request is open.
+    /// The record has been read again while the prompt is open.
     pub(super) fn looked(
         &mut self,
         open: Open,
@@ -91,7 +90,7 @@ impl AttemptCore {
         let open = Open { reading: None, ..open };
         let record = match answer {
             Ok(record) => record,
-            // The store will report a login that replaces the damaged record.
+            // If a login replaces the damaged record, the store reports it, and the record is read again.
             Err(StoreFault::Unreadable) => return Phase::Open(open),
             Err(_) => {
                 let again = self.soon(self.equipment.timeouts.store_timeout, now);
@@ -154,7 +153,7 @@ impl AttemptCore {
         }
     }
 
-    /// Ends the open request. If a poll is in flight, waits for its answer first, because it may bring the tokens.
+    /// Ends the open prompt. If a poll is in flight, waits for its answer first, because it may bring the tokens.
     pub(super) fn leave(&mut self, open: Open, why: Leaving, now: Now, out: &mut Vec<LoginEffect>) -> Phase {
         if matches!(open.polling, Some(Polling { step: Repeat::Waiting(_), .. })) {
             return Phase::Open(Open { leaving: Some(why), ..open });
@@ -170,19 +169,19 @@ impl AttemptCore {
         }
     }
 
-    /// The request was answered or ended in another replica, or overwritten by an attempt that has the claim now.
+    /// The prompt was answered or ended by another process, or overwritten by an attempt that has the claim now.
     fn leave_overtaken(&mut self, now: Now, out: &mut Vec<LoginEffect>) -> Phase {
         match self.decide(now) {
             Decision::TakeOver(_) | Decision::Ask => {
-                // The claim is asked for again without ending it first, because the store may carry out the end after
-                // it has granted the new claim.
+                // The claim is asked for again without ending it first, because the store may carry out the end after it
+                // has granted the claim anew.
                 if self.login_claim.take().is_some() {
                     self.stray.insert(ClaimScope::Login);
                 }
                 self.claim_login(now, out)
             }
             Decision::Await(_) => {
-                // An answer is being redeemed elsewhere, so this attempt takes none any more.
+                // Another process redeems an answer, so this attempt accepts none any more.
                 self.elsewhere = true;
                 out.push(LoginEffect::Report(LoginReport::Elsewhere));
                 self.act(now, out)

@@ -1,4 +1,5 @@
-//! The phases of an attempt. Each carries the data that only it needs.
+//! The phases of a login attempt. Each carries the data that only it needs. The methods of the neighbouring files lead from
+//! one phase to the next.
 
 use std::time::Duration;
 
@@ -20,27 +21,27 @@ pub(super) enum Phase {
     Reading { op: Op },
     /// Another process redeems an answer. Reads the record again on news, or at `until`.
     Awaiting { until: ElapsedTime },
-    /// Notes that the redeemer of an answer has died.
+    /// Writes into the record that the process that redeemed an answer has died.
     EndingStale { op: Op },
-    /// Looks for the pending login of an open prompt whose asker has died.
+    /// Reads the pending login of an open prompt whose process has died.
     Peeking { op: Op, prompt: Box<Prompt> },
     /// Waits for the source.
     Preparing { op: Op },
     /// Stores the pending login.
     Putting { op: Op, prepared: Prepared, pending: Box<PendingLogin> },
-    /// Writes the prompt.
+    /// Writes the prompt into the record.
     Asking { op: Op, prepared: Prepared, pending: Box<PendingLogin> },
-    /// Gets ready to show the request. `taken_over` is set if another process or attempt has written its prompt.
+    /// Gets ready to show the prompt. `taken_over` is set if another process or attempt has written it.
     Showing { op: Op, shown: Shown, taken_over: bool },
     /// Waits for the person.
     Open(Open),
-    /// Takes the pending login out. Without a callback the request is being cancelled.
+    /// Takes the pending login out of the store. Without a callback the prompt is being cancelled.
     Taking(Taking),
-    /// Waits for the source's judgement of the answer.
+    /// Waits for the source's judgement of the person's answer.
     Judging { op: Op, pending: Box<PendingLogin>, key: LoginKey },
-    /// Asks for the right to spend the refresh token that the login replaces.
+    /// Asks for the right to spend the refresh token that the login replaces, until `until` at the latest.
     ClaimingSpend { step: SpendStep, code: Answered, until: ElapsedTime },
-    /// Writes that the answer is being redeemed.
+    /// Writes into the record that the answer is being redeemed.
     Noting { op: Op, code: Answered },
     /// The code was sent, or is about to be.
     Redeeming { op: Op, code: Answered },
@@ -48,32 +49,32 @@ pub(super) enum Phase {
     Pausing { until: ElapsedTime, code: Answered },
     /// Stores the login.
     Keeping(Keeping),
-    /// Notes how the request ended.
+    /// Writes into the record how the prompt ended.
     Ending { op: Op, ending: Ending },
     /// Nothing is left to do.
     Over,
 }
 
-/// A request that is shown, or about to be.
+/// A prompt that is shown, or about to be.
 #[derive(Clone, Debug)]
 pub(super) struct Shown {
     pub(super) key: LoginKey,
     pub(super) pending: Box<PendingLogin>,
-    /// When the request expires, by the wall clock. The pending login lasts longer.
+    /// When the prompt expires, by the wall clock. The pending login lasts longer.
     pub(super) expires: WallTime,
 }
 
-/// A request that waits for the person.
+/// A prompt that waits for the person.
 #[derive(Clone, Debug)]
 pub(super) struct Open {
     pub(super) shown: Shown,
-    /// When the request expires, by elapsed time.
+    /// When the prompt expires, by elapsed time.
     pub(super) until: ElapsedTime,
     /// The read in flight after news, or the time of the next read after a failed one.
     pub(super) reading: Option<Repeat>,
     /// The polls of a device login.
     pub(super) polling: Option<Polling>,
-    /// Why the request is to end once the poll in flight has its answer, which may be the tokens.
+    /// Why the prompt is to end once the poll in flight has its answer, which may be the tokens.
     pub(super) leaving: Option<Leaving>,
 }
 
@@ -93,7 +94,7 @@ pub(super) enum Repeat {
     Waiting(Op),
 }
 
-/// Why an open request ends without an answer to this attempt.
+/// Why an open prompt ends without an answer to this attempt.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Leaving {
     TimedOut,
@@ -104,12 +105,12 @@ pub(super) enum Leaving {
     Overtaken,
 }
 
-/// A pending login that is being taken out.
+/// A pending login that is being taken out of the store.
 #[derive(Clone, Debug)]
 pub(super) struct Taking {
     pub(super) step: TakeStep,
     pub(super) key: LoginKey,
-    /// The answer; `None` if the request is being cancelled.
+    /// The person's answer; `None` if the prompt is being cancelled.
     pub(super) callback: Option<Callback>,
     pub(super) tries: u32,
     /// Whether an earlier try may have taken the pending login out.
@@ -118,22 +119,25 @@ pub(super) struct Taking {
     pub(super) unanswered: Vec<Op>,
 }
 
+/// A step in taking a pending login out of the store.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum TakeStep {
+    /// The store was asked for it.
     Asked(Op),
     /// Tries again at this time.
     Resting(ElapsedTime),
-    /// The pending login is gone. An earlier, unanswered try may have it, and is waited for until this time.
+    /// The store does not have the pending login any more. An earlier try that has no answer yet may bring it, and is
+    /// waited for until this time.
     Gone(ElapsedTime),
 }
 
-/// An answer with a code, which this attempt alone may present.
+/// A person's answer with a code, which this attempt alone may present.
 #[derive(Clone, Debug)]
 pub(super) struct Answered {
     pub(super) key: LoginKey,
     pub(super) pending: Box<PendingLogin>,
     pub(super) code: AuthorizationCode,
-    /// How many tries to write the note have failed.
+    /// How many tries to write that the answer is being redeemed have failed.
     pub(super) tries: u32,
     /// How many times the source could not send the code.
     pub(super) unsent: u32,
@@ -142,7 +146,9 @@ pub(super) struct Answered {
 /// A step towards the right to spend.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum SpendStep {
+    /// The store was asked for the claim.
     Asked(Op),
+    /// Tries again at this time.
     Resting(ElapsedTime),
 }
 
@@ -157,6 +163,7 @@ pub(super) struct Keeping {
     /// this phase.
     pub(super) since: Op,
     pub(super) step: KeepStep,
+    /// How many tries to store the login have failed.
     pub(super) failures: u32,
     /// Whether the callers have been answered with the unstored lease.
     pub(super) concluded: bool,
@@ -164,22 +171,24 @@ pub(super) struct Keeping {
     pub(super) maybe_stored: bool,
 }
 
+/// A step in storing a login.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum KeepStep {
-    /// Reserves the refresh token.
+    /// Reserves the refresh token. The operation times out at `limit`.
     Reserving { op: Op, limit: ElapsedTime },
-    /// Writes the login.
+    /// Writes the login. The operation times out at `limit`.
     Writing { op: Op, limit: ElapsedTime },
     /// Tries again at `until`.
     Resting { until: ElapsedTime },
 }
 
-/// The end of a request, which is being written.
+/// The end of a prompt, which is being written into the record.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Ending {
     pub(super) key: LoginKey,
     pub(super) end: PromptEnd,
     pub(super) reason: LoginReason,
+    /// How many writes were tried.
     pub(super) tries: u32,
 }
 
@@ -198,13 +207,13 @@ pub(super) struct HeldClaim {
 }
 
 impl HeldClaim {
-    /// Whether another process may hold it by now.
+    /// Whether another process may hold the claim by now.
     pub(super) fn is_over(&self, now: ElapsedTime) -> bool {
         self.lost || self.until.is_some_and(|until| until <= now)
     }
 
-    /// When the claim is to be renewed: in the middle of `at_least`, for which it is asked for, but not within `store_timeout`
-    /// of the last renewal. `None` for a claim that is lost or that needs no renewal.
+    /// When the claim is to be renewed: in the middle of `at_least`, for which it is asked for, but not within
+    /// `store_timeout` of the last renewal. `None` for a claim that is lost or that needs no renewal.
     pub(super) fn renewal_due(&self, at_least: Duration, store_timeout: Duration) -> Option<ElapsedTime> {
         let until = self.until.filter(|_| !self.lost)?;
         Some(until.before(at_least / 2).max(self.asked.after(store_timeout)))
@@ -216,11 +225,11 @@ impl HeldClaim {
 pub(super) enum Decision {
     /// A login or a logout has begun a new epoch, or another attempt's prompt has ended.
     Conclude(Result<(), LoginReason>),
-    /// An answer is being redeemed, until this time at the latest.
+    /// Another process redeems an answer, until this time at the latest.
     Await(ElapsedTime),
-    /// The redeemer of this prompt has died.
+    /// The process that redeemed the answer to this prompt has died.
     EndStale(Box<Prompt>),
-    /// This prompt is open.
+    /// This prompt of another process or attempt is open.
     TakeOver(Box<Prompt>),
     /// No prompt is open.
     Ask,
