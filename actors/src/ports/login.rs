@@ -1,4 +1,5 @@
-//! The login source, which speaks to the authorization server while a person signs in. The engine itself contains no OAuth.
+//! The login source, the port that speaks OAuth with the authorization server while a person signs in. The attempt machine
+//! in [`law::login`](crate::law::login) decides when it is called.
 
 use std::fmt;
 use std::time::Duration;
@@ -14,13 +15,13 @@ use crate::values::{
     WallTime,
 };
 
-/// Prepares requests to a person, reads the answers, and redeems codes for tokens.
+/// Prepares prompts (requests to a person to sign in), reads the answers, and redeems codes for tokens.
 ///
-/// Shared by all identities. It keeps nothing between its calls. Everything that a later call needs, possibly in another
-/// replica, is in the pending login.
+/// Shared by all identities. A login source keeps nothing between its calls. A later call may happen in another process, so
+/// everything that it needs is in the pending login.
 #[async_trait]
 pub trait LoginSource: fmt::Debug + Send + Sync + 'static {
-    /// Finds the authorization server, registers a client there if needed, and prepares the request to the person.
+    /// Finds the authorization server, registers a client there if needed, and prepares the prompt.
     ///
     /// # Errors
     ///
@@ -31,16 +32,16 @@ pub trait LoginSource: fmt::Debug + Send + Sync + 'static {
     /// Dropping the future ends the preparation. A registration that was made until then is harmless.
     async fn prepare(&self, identity: &ServerIdentity, preparation: Preparation) -> Result<Prepared, LoginReason>;
 
-    /// Returns the request to show for a pending login, the same one each time. It is also called for a login that
-    /// another process had prepared before it died.
+    /// Returns the prompt to show for a pending login, the same one each time. It is also called for a login that another
+    /// process had prepared before it died.
     ///
     /// # Errors
     ///
-    /// [`LoginReason::UnknownLogin`] if this process cannot take its answer, for example because the address of its callback
+    /// [`LoginReason::UnknownLogin`] if this process cannot receive the answer, for example because the callback address
     /// belongs to another host.
     fn offer(&self, pending: &PendingLogin) -> Result<LoginOffer, LoginReason>;
 
-    /// Judges an answer and returns the authorization code. Checks `state` and `iss` before anything else in the
+    /// Judges a person's answer and returns the authorization code. Checks `state` and `iss` before anything else in the
     /// answer. Sends nothing to the authorization server.
     ///
     /// # Errors
@@ -63,7 +64,7 @@ pub trait LoginSource: fmt::Debug + Send + Sync + 'static {
 /// The login to prepare.
 #[derive(Clone, Debug)]
 pub struct Preparation {
-    /// The attempt.
+    /// The attempt that the login belongs to.
     pub attempt: AttemptId,
     /// The scopes to ask for, including those that are kept from the grant. Empty to let the server choose.
     pub scopes: Scopes,
@@ -72,7 +73,8 @@ pub struct Preparation {
     pub wished: Scopes,
     /// How to ask.
     pub method: LoginMethod,
-    /// The latest end of the request, by the wall clock. The source shortens it if the server does.
+    /// The latest time at which the prompt expires, by the wall clock. The source returns an earlier time if the server
+    /// sets one.
     pub expires: WallTime,
     /// The grant that the login is to replace, if there is one. A step-up uses the issuer and the client of this grant.
     pub grant: Option<Box<Grant>>,
@@ -80,12 +82,12 @@ pub struct Preparation {
     pub extends: bool,
 }
 
-/// A request that is ready to be shown.
+/// A prompt that is ready to be shown.
 #[derive(Clone, Debug)]
 pub struct Prepared {
-    /// The key under which its answer arrives.
+    /// The key of the pending login, which the answer carries as a digest of its `state`.
     pub key: LoginKey,
-    /// When it expires.
+    /// When the prompt expires.
     pub expires: WallTime,
     /// The data that [`offer`](LoginSource::offer), [`read`](LoginSource::read) and [`redeem`](LoginSource::redeem) need.
     pub sealed: SecretSlice<u8>,
@@ -110,7 +112,7 @@ impl AuthorizationCode {
 /// A code to present.
 #[derive(Clone, Debug)]
 pub struct Redemption {
-    /// The login that the code answers.
+    /// The pending login that the code belongs to.
     pub pending: PendingLogin,
     /// The code.
     pub code: AuthorizationCode,
@@ -134,7 +136,7 @@ pub enum Redeemed {
 /// The answer to a poll.
 #[derive(Clone, Debug)]
 pub enum Polled {
-    /// The person has not answered, or the poll failed. The next poll follows after the same pause.
+    /// The person has not answered, or the poll failed. The attempt polls again after the same pause.
     Pending,
     /// The server asks for slower polls (`slow_down`). Each further pause is five seconds longer (RFC 8628 section 3.5).
     SlowDown,

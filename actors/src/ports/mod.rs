@@ -1,5 +1,5 @@
-//! The ports, the traits through which the engine reaches the outside. They are object safe, and small enough for tests
-//! to fake.
+//! The ports, the traits through which the drivers of the state machines reach the outside (clock, store, authorization
+//! server, tasks). They are object safe, and small enough for tests to fake.
 //!
 //! Every future is `Send`, and safe to drop at any await unless its method says otherwise.
 

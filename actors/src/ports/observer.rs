@@ -1,4 +1,5 @@
-//! The effect observer, which is called before and after each effect of each flight.
+//! The effect observer, which is called before and after each effect of each flight and each login attempt. An effect is one
+//! piece of work that a state machine asks its driver to do.
 
 mod login;
 
@@ -9,10 +10,10 @@ use std::fmt;
 use crate::law::flight::FlightEffect;
 use crate::values::{AttemptId, FlightId, ServerIdentity};
 
-/// Observes the effects of flights, for traces, and for tests that stop a process at a named effect.
+/// Observes the effects of flights and login attempts, for traces, and for tests that stop a process at a named effect.
 ///
-/// Called in the flight's own task, in order. An observer may block there, which delays the flight. It cannot change
-/// the effects.
+/// Called in the task of the flight or the attempt, in order. An observer may block there, which delays that task. It cannot
+/// change the effects.
 pub trait EffectObserver: fmt::Debug + Send + Sync + 'static {
     /// `effect` is about to be carried out.
     fn before(&self, identity: &ServerIdentity, flight: FlightId, effect: EffectName);
@@ -53,9 +54,9 @@ pub enum EffectName {
     Commit,
     /// Stores that the grant ended.
     End,
-    /// Stores that the token is spent and its successor lost.
+    /// Stores that the refresh token is spent and its successor lost.
     Spent,
-    /// Stores a tombstone, or parks the grant.
+    /// Writes any other change of the record, such as a tombstone or the parking of the grant.
     Close,
     /// Connects to the token endpoint.
     Connect,
@@ -89,7 +90,7 @@ impl EffectName {
         EffectName::Report,
     ];
 
-    /// The stable word, in snake case.
+    /// The stable name of the effect, in snake case.
     pub const fn as_str(self) -> &'static str {
         match self {
             EffectName::AskPermit => "ask_permit",

@@ -1,4 +1,5 @@
-//! Permits to make requests to an issuer. A flight asks for its permit before it claims.
+//! The port through which flights get permits, each of which is leave for one token request to an issuer. A flight asks for
+//! its permit before it asks the store for a claim.
 
 use std::fmt;
 use std::time::Duration;
@@ -8,16 +9,17 @@ use async_trait::async_trait;
 use crate::law::flight::Urgency;
 use crate::values::record::Issuer;
 
-/// Limits the requests to each issuer, and holds them back while an issuer is throttled.
+/// Limits the requests to each issuer, and holds them back while an issuer is throttled, which means that it has asked for
+/// no requests for some time (`Retry-After`).
 ///
-/// Shared by all identities of a runtime. One permit is one token request.
+/// Shared by all identities of a runtime. One permit is leave for one token request.
 #[async_trait]
 pub trait IssuerPermits: fmt::Debug + Send + Sync + 'static {
     /// Waits for a permit for one request to `issuer`, or returns the remaining time of its throttle. Callers come
     /// before background work. Flights that do not know their issuer yet pass `None` and share one queue.
     ///
-    /// A queued request that times out is answered with [`Held`](Permission::Held), and its flight asks again later. It
-    /// may wait longer only while the implementation itself is down and expected back.
+    /// If a flight has waited in the queue for too long, the answer is [`Held`](Permission::Held), and the flight asks again
+    /// later. It may wait longer only while the implementation itself is down and expected back.
     ///
     /// # Cancellation
     ///
@@ -36,7 +38,7 @@ pub trait IssuerPermits: fmt::Debug + Send + Sync + 'static {
     }
 
     /// Holds back the requests to `issuer` for `throttle` from now on (`Retry-After`, capped by the implementation). A
-    /// flight that will repeat its request under the same permit calls it. Otherwise the throttle is passed to
+    /// flight that will repeat its request under the same permit calls it. Any other flight passes the throttle to
     /// [`Permit::give_back`]. The default does nothing.
     fn throttle(&self, _issuer: Option<&Issuer>, _throttle: Duration) {}
 
@@ -58,7 +60,8 @@ pub enum Permission {
     Unavailable,
 }
 
-/// Permission to make one token request. The flight's driver holds it, and its machine only knows whether there is one.
+/// Leave to make one token request. The flight's driver holds the permit. The flight's state machine only knows whether
+/// there is one.
 ///
 /// It is returned exactly once, by [`give_back`](Permit::give_back) or when it is dropped. A flight that ends early
 /// therefore returns its permit, without a throttle.

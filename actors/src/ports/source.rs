@@ -1,4 +1,5 @@
-//! The token source, which makes token requests and reports their results without judging them.
+//! The token source, the port that makes token requests and reports their results without judging them. The flight machine
+//! judges a result by the issuer's [`profile`](crate::law::profile).
 
 use std::fmt;
 
@@ -14,26 +15,27 @@ use crate::values::{RenewalPlan, ServerIdentity};
 /// Shared by all identities. Each identity has one request at a time.
 #[async_trait]
 pub trait TokenSource: fmt::Debug + Send + Sync + 'static {
-    /// Returns whether a request may spend the refresh token. A record whose plan names another spending is not renewed
-    /// by this source.
+    /// Returns whether a request may spend the refresh token. A record whose renewal plan has another [`Spending`] is not
+    /// renewed by this source.
     fn spending(&self) -> Spending;
 
-    /// Obtains the inputs of a request of this `plan`, such as the token of another session. Called before the permit
-    /// is asked for and the claim is taken, so that neither is held meanwhile. `issuer` is the record's issuer, if
-    /// there is one. The request follows even if this fails, and reports the failure.
+    /// Obtains the inputs of a request of this `plan`, such as the token of another session. Called before the flight asks
+    /// for its permit and its claim, so that neither is held meanwhile. `issuer` is the record's issuer, if there is one.
+    /// The request follows even if this fails, and reports the failure.
     ///
-    /// The default does nothing. Only a repeatable source is asked.
+    /// The default does nothing. Called only for a [repeatable](Spending::Repeatable) source.
     ///
     /// # Cancellation
     ///
-    /// The future is dropped when the flight is called off. The method is called again when the flight asks for another permit.
+    /// The future is dropped when the flight is cancelled. The method is called again when the flight asks for another
+    /// permit.
     async fn prepare(&self, _identity: &ServerIdentity, _plan: &RenewalPlan, _issuer: Option<&Issuer>) {}
 
-    /// Connects to the token endpoint of `grant` for a request that may follow, and sends nothing. Once the connection
-    /// stands, the flight notes durably that it is going to present the refresh token, and makes the request over this
-    /// connection.
+    /// Connects to the token endpoint of `grant` for a request that may follow, and sends nothing. Once the connection is
+    /// established, the flight writes the mark, the durable note that it is going to present the refresh token, and makes
+    /// the request over this connection.
     ///
-    /// A source that does not connect ahead returns `None`. This is the default. The request then goes through
+    /// A source that does not connect in advance returns `None`. This is the default. The request then goes through
     /// [`request`](TokenSource::request), which connects by itself.
     ///
     /// # Errors
@@ -55,10 +57,10 @@ pub trait TokenSource: fmt::Debug + Send + Sync + 'static {
 
     /// Makes the request and reports its result.
     ///
-    /// It is sent at most once. No layer follows redirects, retries, or probes for the client's authentication method.
-    /// The clock is checked against `not_after` immediately before the first byte leaves. The future always resolves
-    /// within `timeout` of that byte. After [`Evidence::Refused`] with `use_dpop_nonce`, the next request carries the
-    /// nonce, and a proof with a new `jti`.
+    /// The request is sent at most once. No layer follows redirects, retries, or probes for the client's authentication
+    /// method. The clock is checked against the request's `not_after` immediately before the first byte leaves. The future
+    /// always resolves within the request's `timeout` of that byte. After [`Evidence::Refused`] with `use_dpop_nonce`, the
+    /// next request carries the nonce, and a proof with a new `jti`.
     ///
     /// # Cancellation
     ///

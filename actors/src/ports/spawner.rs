@@ -1,4 +1,5 @@
-//! The spawner, which runs flights independently of the actors (law 5).
+//! The spawner, the port that runs flights (attempts to obtain a new token) in tasks of their own, independently of the
+//! actors that began them (law 5).
 
 use std::fmt;
 use std::future::Future;

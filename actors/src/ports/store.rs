@@ -1,16 +1,18 @@
-//! The store, which keeps durable records and exclusive claims, and reports changes of records.
+//! The store port. A store keeps durable records, exclusive claims, pending logins, issuers' entries and journals, and
+//! reports changes of records. The file store and others implement it.
 //!
 //! # Contract
 //!
-//! The testkit's store contract checks all of this. Run it over your own store.
+//! `store_contract` of `tokenkeeper-testkit` tests an implementation against all of this.
 //!
 //! - [`change`](TokenStore::change) is one atomic step, durable when it returns. A store decides nothing. It reads,
 //!   calls [`apply`](crate::law::ledger::apply), and writes the record that this returns.
 //! - At most one spend claim is held per identity *and epoch*, over all processes and hosts that share the store. A
 //!   claim of another epoch is independent.
-//! - A tombstone is a record. Clearing keeps epoch, revision and number. Only [`remove`](TokenStore::remove) removes a record.
+//! - A tombstone is a record. Clearing keeps epoch, revision and number. Only [`remove`](TokenStore::remove) removes a
+//!   record.
 //! - An issuer's entries (client registrations, metadata, cool-downs) are kept apart from all identities, as
-//!   atomically and durably, and sealed in the same way. A removal keeps the revision.
+//!   atomically and durably, and sealed in the same way. An entry that is removed keeps its revision.
 //! - A store that cannot be used returns a fault. It never falls back to another place.
 
 use std::fmt;
@@ -32,7 +34,7 @@ use crate::values::{
 /// called concurrently. Dropping a future leaves its operation either done or not done, never half done.
 ///
 /// An operation must end even if the storage hangs. A session gives up on a read after five seconds, and begins no
-/// other one until the first has ended, so that reads do not pile up at a store that hangs.
+/// other one until the first has ended, so that reads do not pile up.
 #[async_trait]
 pub trait TokenStore: fmt::Debug + Send + Sync + 'static {
     /// Returns the key of this store's digests. It is created with the store, and is the same for all processes that
@@ -73,7 +75,8 @@ pub trait TokenStore: fmt::Debug + Send + Sync + 'static {
     /// As for [`change`](Self::change). After [`StoreFault::TimedOut`] the caller repeats the removal.
     async fn remove(&self, identity: &ServerIdentity, expected: Version) -> Result<Removal, StoreFault>;
 
-    /// Tries to take a claim, without waiting. If the holder asks again from the same process, it gets the claim that it has.
+    /// Tries to take a claim, without waiting. If the holder asks again from the same process, it gets the claim that it
+    /// has.
     ///
     /// For a leased claim, `at_least` is the minimum remaining time when it is granted.
     ///
@@ -127,7 +130,7 @@ pub trait TokenStore: fmt::Debug + Send + Sync + 'static {
         now: Moment,
     ) -> Result<Reservation, StoreFault>;
 
-    /// Stores a login that waits for a person, so that another replica may complete it. `key` is the digest of its
+    /// Stores a pending login, so that any process that shares the store can complete it. `key` is the digest of its
     /// `state`. The content is opaque to the store. A second login under one key replaces the first. The store may drop
     /// expired logins at any time.
     async fn put_login(&self, key: LoginKey, login: PendingLogin) -> Result<(), StoreFault>;
@@ -156,8 +159,8 @@ pub trait TokenStore: fmt::Debug + Send + Sync + 'static {
     /// [`StoreFault::Unreadable`] for an entry that exists and cannot be read. The store never returns `None` for it.
     async fn load_issuer(&self, key: &IssuerKey) -> Result<Option<Box<IssuerEntry>>, StoreFault>;
 
-    /// Returns the keys of all entries of all issuers, removed ones included, in no particular order. Keys of kinds that only a
-    /// later version knows are left out.
+    /// Returns the keys of all entries of all issuers, removed ones included, in no particular order. Keys of kinds that
+    /// only a later version knows are left out.
     async fn list_issuers(&self) -> Result<Vec<IssuerKey>, StoreFault>;
 
     /// Applies `change` to the entry of `issuer` that it names, in one atomic, durable step. As with
@@ -233,7 +236,8 @@ pub struct Claim {
 /// Whether earlier holders of a claim can still act.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Predecessor {
-    /// Every earlier holder has ended its claim, or is provably dead (the kernel freed its lock, or its machine was rebooted).
+    /// Every earlier holder has ended its claim, or is provably dead (the kernel freed its lock, or its machine was
+    /// rebooted).
     Gone,
     /// An earlier holder lost its leased claim, and may be alive. This remains the answer for the epoch until that
     /// holder ends its claim late, or a commit is stored. It has no meaning for a login claim, which has no epoch and
@@ -268,7 +272,7 @@ pub enum Reservation {
     HeldBy(ServerIdentity),
 }
 
-/// A login that waits for a person.
+/// The data with which any process that shares the store completes a prompt once the person has answered.
 #[derive(Clone)]
 pub struct PendingLogin {
     /// The identity that signs in.
@@ -277,9 +281,9 @@ pub struct PendingLogin {
     pub attempt: AttemptId,
     /// The epoch that the login is to replace.
     pub epoch: Epoch,
-    /// Whether only the subject that is signed in already may replace it.
+    /// Whether only a login of the subject that is signed in already may replace the grant.
     pub same_subject: bool,
-    /// When it expires, by the wall clock.
+    /// When the pending login expires, by the wall clock.
     pub expires: crate::values::WallTime,
     /// The data that is needed to complete the login. It contains secrets (a PKCE verifier) and is sealed like a record.
     pub sealed: secrecy::SecretSlice<u8>,
@@ -315,12 +319,12 @@ pub enum StoreEvent {
     Ended,
 }
 
-/// A line of an identity's journal. Its types cannot hold a secret.
+/// A line of an identity's journal, the log of its events. Its types cannot hold a secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct JournalLine {
-    /// When it happened.
+    /// When the event happened.
     pub at: Moment,
-    /// The flight it belongs to, if any.
+    /// The flight that the event belongs to, if any.
     pub flight: Option<FlightId>,
     /// The kind of event.
     pub kind: EventKind,
@@ -340,10 +344,11 @@ pub enum EventKind {
     Refreshed,
     /// A sibling's token was adopted.
     Adopted,
-    /// An attempt failed, and callers wait for another one. It is not in the journal, because those callers see no failure.
+    /// A token could not be obtained, and callers wait while it is tried again. It is not in the journal, because those
+    /// callers see no failure.
     Retrying,
-    /// The last attempt failed. An attempt that a shutdown ended early does not count if it had spent nothing and no
-    /// caller waited.
+    /// A token could not be obtained, and callers do not wait for another try. A flight that a shutdown ended early does not
+    /// count if it had spent nothing and no caller waited.
     Failed,
     /// An answer was lost, and the refresh token is in doubt.
     InDoubt,
@@ -360,7 +365,7 @@ pub enum EventKind {
     Answered,
     /// The person or the server declined.
     Declined,
-    /// The login failed otherwise, or was cancelled, or was not answered in time.
+    /// The login failed in another way, was cancelled, or was not answered in time.
     LoginFailed,
 }
 

@@ -1,4 +1,4 @@
-//! The names of the effects of login attempts.
+//! The names under which the [effect observer](super::EffectObserver) sees the effects of login attempts.
 
 use crate::law::ledger::Change;
 use crate::law::login::LoginEffect;
@@ -7,7 +7,7 @@ use crate::law::login::LoginEffect;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum LoginEffectName {
-    /// Tries to claim.
+    /// Tries to take a claim.
     Claim,
     /// Renews a claim.
     Renew,
@@ -15,23 +15,23 @@ pub enum LoginEffectName {
     EndClaim,
     /// Reads the record.
     Load,
-    /// Prepares the request to the person.
+    /// Prepares the prompt.
     Prepare,
     /// Stores the pending login.
     Put,
-    /// Looks at a pending login.
+    /// Reads a pending login and leaves it in the store.
     Peek,
-    /// Takes out a pending login.
+    /// Takes a pending login out of the store.
     Take,
-    /// Removes a pending login that is not used.
+    /// Removes a pending login that will not be used.
     Discard,
-    /// Stores the request to the person.
+    /// Writes the prompt into the record.
     Ask,
-    /// Gets ready to show the request.
+    /// Gets ready to show the prompt.
     Show,
-    /// Judges an answer.
+    /// Judges a person's answer.
     Judge,
-    /// Stores that an answer is being redeemed.
+    /// Writes into the record that an answer is being redeemed.
     Answer,
     /// Presents the code.
     Redeem,
@@ -41,7 +41,7 @@ pub enum LoginEffectName {
     Reserve,
     /// Stores the login.
     Install,
-    /// Stores how the request ended.
+    /// Writes into the record how the prompt ended.
     EndPrompt,
     /// Revokes tokens.
     Revoke,
@@ -74,7 +74,7 @@ impl LoginEffectName {
         LoginEffectName::Report,
     ];
 
-    /// The stable word, in snake case.
+    /// The stable name of the effect, in snake case.
     pub const fn as_str(self) -> &'static str {
         match self {
             LoginEffectName::Claim => "claim",
