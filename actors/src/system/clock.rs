@@ -1,4 +1,4 @@
-//! This machine's clocks.
+//! The clock port on this machine. A module for each operating system reads its clocks.
 
 mod boot;
 #[cfg(any(target_os = "linux", target_os = "android"))]
@@ -36,8 +36,9 @@ use super::NoRandomness;
 /// by wall time alone. Therefore *another identity does not prove another boot*. It may belong to another process,
 /// container or host. If elapsed time does not count suspend, expiry still counts it by the wall clock.
 ///
-/// Only on Linux and Android is [`coarse`](Clock::coarse) cheaper than [`now`](Clock::now). There it reads the kernel's
-/// copies of the last tick. It is never ahead of the present, and usually behind it by one tick (1 to 10 ms). After a
+/// Only on Linux and Android is [`coarse`](Clock::coarse) cheaper than [`now`](Clock::now). There it reads the copies that
+/// the kernel makes of its clocks at each timer tick. It is never ahead of the present, and usually behind it by one tick (1
+/// to 10 ms). After a
 /// `now()`, a `coarse()` may therefore be earlier by that much. It returns `None` once wall time and the elapsed clocks
 /// have diverged by more than two seconds since the last `now()`, after a suspend or when the wall clock was set. It
 /// does not notice a shorter suspend, a smaller step of the wall clock, or a wall clock that was set back by the length

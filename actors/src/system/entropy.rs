@@ -1,4 +1,4 @@
-//! Randomness for drivers.
+//! Randomness for the drivers of the state machines, which draw no random numbers themselves.
 
 use std::fmt;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ pub struct Entropy(Arc<Generator>);
 
 struct Generator {
     stream: AtomicU64,
-    /// The base of flight identifiers while the system gives no randomness.
+    /// The 128 bits from which identifiers are made while the operating system gives no randomness.
     reserve: u128,
     seeded: bool,
 }

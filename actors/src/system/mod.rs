@@ -1,5 +1,5 @@
-//! The default implementations on a real machine (feature `system`), with its clocks, tokio for the flights, and its
-//! randomness.
+//! The default implementations of the ports on a real machine (feature `system`), with its clocks, tokio tasks for the
+//! flights, and randomness of the operating system.
 //!
 //! These modules own the calls that `clippy.toml` bans elsewhere. A host with its own clocks, tasks and entropy can
 //! leave the feature out.

@@ -1,4 +1,4 @@
-//! The spawners. Flights run on the host's tokio runtime, or on their own thread.
+//! The two implementations of the spawner port. Flights run on the host's tokio runtime, or on a thread of their own.
 
 use std::convert::Infallible;
 use std::io;
@@ -15,7 +15,7 @@ const THREAD: &str = "tokenkeeper-flights";
 ///
 /// Flights end with that runtime. Dropping the runtime, or shutting it down with a timeout, drops every flight at its
 /// current await. A flight spawned afterwards is dropped without being polled, and without a panic. Both count as the
-/// death of the process, after which a refresh token that was sent is in doubt. A current-thread runtime outside
+/// death of the process, after which a refresh token that was sent is in doubt. A current-thread tokio runtime outside
 /// `block_on` runs no flight. Await the engine's shutdown before the tokio runtime ends, or use a [`FlightThread`].
 #[derive(Clone, Debug)]
 pub struct HostSpawner(Handle);

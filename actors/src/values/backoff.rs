@@ -1,10 +1,10 @@
-//! Pauses between attempts after consecutive failures, and the longest sleep.
+//! The pauses after consecutive failures, and the longest sleep.
 
 use std::time::Duration;
 
 use super::Jitter;
 
-/// The longest sleep of any machine or driver (law 14). A stepped clock or a suspend is noticed within this time.
+/// The longest sleep of any state machine or driver (law 14). A stepped clock or a suspend is noticed within this time.
 pub const MAX_SLEEP: Duration = Duration::from_secs(60);
 
 /// A pause that doubles with each consecutive failure, up to a limit.
@@ -16,7 +16,7 @@ pub struct ExponentialBackoff {
     pub max: Duration,
 }
 
-/// The pauses between the attempts that are made while callers wait, before jitter (law 8).
+/// The pauses between two tries to obtain a token while callers wait, before jitter (law 8).
 pub const ATTEMPT_PAUSES: ExponentialBackoff =
     ExponentialBackoff::new(Duration::from_millis(250), Duration::from_secs(5));
 

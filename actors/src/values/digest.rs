@@ -1,4 +1,4 @@
-//! Keyed digests. By its digest, a refresh token can be compared and remembered although the token itself is not kept.
+//! Keyed digests. A refresh token is compared and remembered by its digest, so that the token itself need not be kept.
 
 use std::fmt;
 

@@ -14,12 +14,12 @@ pub struct TokenError {
 }
 
 impl TokenError {
-    /// The error for `reason`, without a time for another attempt.
+    /// The error for `reason`, without a time for another try.
     pub const fn new(reason: Reason) -> Self {
         Self { reason, retry_after: None }
     }
 
-    /// The same error, with the time after which another attempt makes sense.
+    /// The same error, with the time after which another try makes sense.
     #[must_use]
     pub const fn with_retry_after(self, span: Duration) -> Self {
         Self { retry_after: Some(span), ..self }
@@ -30,8 +30,8 @@ impl TokenError {
         self.reason
     }
 
-    /// The time after which another attempt makes sense, counted from when the error was returned. `None` when it is
-    /// not known.
+    /// The time after which another try makes sense, counted from when the error was returned. `None` when it is not
+    /// known.
     pub const fn retry_after(&self) -> Option<Duration> {
         self.retry_after
     }
@@ -41,7 +41,7 @@ impl TokenError {
         self.reason.is_login_required()
     }
 
-    /// Whether a later attempt may succeed.
+    /// Whether a later try may succeed.
     pub const fn is_transient(&self) -> bool {
         self.reason.is_transient()
     }
@@ -99,16 +99,16 @@ pub enum InstallError {
     /// for a reuse and revoke it.
     #[error("another session already owns this refresh token; sign in separately for this one")]
     HeldElsewhere,
-    /// This refresh token is being used, or may have been used up.
+    /// This refresh token is being presented, or may have been spent.
     #[error("this refresh token is in use or may be used up; sign in to get a new one")]
     Marked,
-    /// The server refused this refresh token, which ended this session.
+    /// The server refused this refresh token, which ended the grant of this session.
     #[error("the authorization server refused this refresh token; sign in to get a new one")]
     Refused,
     /// A refresh of this session has replaced this refresh token with a newer one.
     #[error("this session has already replaced this refresh token with a newer one; sign in to replace the session")]
     Replaced,
-    /// This refresh token is dead. It is unknown whether it was replaced, refused or used up.
+    /// This refresh token is dead. It is unknown whether it was replaced, refused or spent.
     #[error("this refresh token was replaced or refused, or may be used up; sign in to get a new one")]
     Dead,
     /// Another login or a logout came first. This login was not stored.
@@ -153,7 +153,8 @@ pub enum ConfigureError {
     /// There is no grant to configure. No login was installed, or the identity was logged out.
     #[error("nobody is signed in here: sign in, and give the renewal plan with the login")]
     NotSignedIn,
-    /// The refresh token is being presented, or is in doubt. Until that is over, its source and spending cannot change.
+    /// The refresh token is being presented, or is in doubt. Until that is over, the plan's source and spending cannot
+    /// change.
     #[error("the refresh token is being used, or in doubt: try again when the refresh is over, or sign in again")]
     Marked,
     /// A login or logout came first. Its record was left unchanged.

@@ -1,4 +1,4 @@
-//! Server identities, the keys of actors.
+//! The server identity, which names the session of one account at one target.
 
 mod account;
 mod shown;
@@ -25,6 +25,7 @@ use super::resource::{ResourceError, ResourceUri, decoded};
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ServerIdentity(Arc<Whole>);
 
+/// Both parts of an identity, which its clones share.
 #[derive(PartialEq, Eq, PartialOrd, Ord, Hash)]
 struct Whole {
     account: Account,

@@ -8,10 +8,12 @@ use super::lifetime::Validity;
 use super::lineage::Generation;
 use super::secret::{AccessToken, DpopKey};
 
-/// An access token with its properties. Cheap to clone. Clones share one token, which is wiped when the last clone is dropped.
+/// An access token with its properties. Cheap to clone. Clones share one token, which is wiped when the last clone is
+/// dropped.
 #[derive(Clone)]
 pub struct Lease(Arc<Issued>);
 
+/// The content that the clones of a lease share.
 struct Issued {
     parts: LeaseParts,
     /// The session that handed the lease out first.
@@ -130,7 +132,7 @@ pub enum Cause {
     Expiry,
     /// The token was about to expire.
     Early,
-    /// The refresh token would have expired because of inactivity.
+    /// The refresh token was about to expire because of inactivity.
     KeepAlive,
     /// The resource refused the previous token. A second refusal soon after does not cause another refresh.
     Refusal,

@@ -25,7 +25,7 @@ impl Epoch {
     }
 }
 
-/// A counter that grows with each write of a record.
+/// A counter of a record that grows with each write.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Revision(u64);
 
@@ -97,7 +97,8 @@ impl fmt::Display for Generation {
     }
 }
 
-/// Names one flight among all processes and hosts. It consists of 128 random bits, which the driver draws.
+/// Names one flight, which is one attempt to obtain a new token, among all processes and hosts. It consists of 128 random
+/// bits, which the driver draws.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FlightId(pub u128);
 
@@ -107,7 +108,7 @@ impl fmt::Display for FlightId {
     }
 }
 
-/// Names one attempt to sign in among all processes and hosts. It consists of 128 random bits, which the driver draws.
+/// Names one login attempt among all processes and hosts. It consists of 128 random bits, which the driver draws.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct AttemptId(pub u128);
 

@@ -1,4 +1,4 @@
-//! The values of a login that a person is asked for.
+//! The values of a login that a person is asked for. A host passes them to the login attempt and gets them from it.
 
 mod reason;
 
@@ -16,8 +16,8 @@ pub use reason::{LoginReason, SignInError};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LoginKey(pub [u8; 32]);
 
-/// The answer that a person's browser brought back, as the query of a URL or as pasted text. Only the login source reads
-/// it.
+/// The answer that a person's browser brought back, as the query of a URL or as pasted text. Only the
+/// [login source](crate::ports::login::LoginSource) reads it.
 #[derive(Clone)]
 pub struct Callback {
     /// The key of the login that it answers. The host computes it from the `state` parameter.
@@ -103,12 +103,12 @@ impl fmt::Debug for LoginUrl {
     }
 }
 
-/// The request to a person, to be shown by the host.
+/// A prompt, which is the request to a person to sign in, for the host to show.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LoginOffer {
-    /// The request.
+    /// The way in which the person is asked.
     pub prompt: OfferedPrompt,
-    /// The time at which it expires, by the wall clock.
+    /// The time at which the prompt expires, by the wall clock.
     pub expires: WallTime,
 }
 
@@ -121,7 +121,7 @@ pub enum OfferedPrompt {
         /// The page.
         url: LoginUrl,
     },
-    /// A page where the person enters a code (RFC 8628). The attempt polls for the answer.
+    /// A page where the person enters a code (RFC 8628). The login attempt polls the server for the answer.
     Device {
         /// The page.
         url: LoginUrl,
@@ -143,7 +143,7 @@ impl fmt::Debug for OfferedPrompt {
     }
 }
 
-/// The way in which an attempt is to ask the person.
+/// The way in which a login attempt is to ask the person.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum LoginMethod {

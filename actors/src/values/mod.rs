@@ -1,5 +1,5 @@
-//! Plain values of the law, such as tokens, times, identities and records. They do no I/O, and read neither a clock nor a
-//! source of randomness.
+//! The values that the state machines of [`law`](crate::law) and the [`ports`](crate::ports) exchange, such as tokens,
+//! times, identities and records. They do no I/O, and read neither a clock nor a source of randomness.
 
 mod backoff;
 mod digest;

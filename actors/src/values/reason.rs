@@ -13,7 +13,7 @@ pub enum Reason {
     LoggedOut,
     /// The server ended the grant (`invalid_grant`, RFC 6749 section 5.2).
     GrantEnded,
-    /// The refresh token may have been spent, no clear answer came, and policy forbids presenting it again.
+    /// The refresh token was spent, or may have been, and no tokens that replace it were stored. It is not presented again.
     MaybeConsumed,
     /// The access token has expired and the server never issued a refresh token.
     NotRefreshable,
@@ -36,7 +36,7 @@ pub enum Reason {
     /// The server limits the rate of requests (429, or an issuer's `Retry-After`).
     Throttled,
     /// The answer was lost or unreadable. It is unknown whether the refresh token was spent, until the server gives a
-    /// definite answer to a later attempt.
+    /// definite answer to a later request.
     InDoubt,
     /// The server refused the request. The grant has not ended, and waiting does not help.
     RequestRefused,
@@ -47,7 +47,7 @@ pub enum Reason {
     PolicyDenied,
     /// The session's tokens derive from a session at an identity provider, which wants the person to sign on there.
     SignOnRequired,
-    /// The file or the command from which the source takes a token gave none.
+    /// The file or the command from which the source takes the subject token (RFC 8693, RFC 7523) gave none.
     SubjectUnavailable,
     /// The server does not accept the proof that the session's key was used for the request (DPoP, RFC 9449).
     ProofRefused,
@@ -74,7 +74,7 @@ pub enum Reason {
     ShuttingDown,
     /// The runtime has not been started, or its supervision tree has ended and has not been restarted.
     NotRunning,
-    /// The attempt was aborted inside this process, by a defect or a dropped runtime.
+    /// The flight was aborted inside this process, by a defect or a dropped tokio runtime.
     Aborted,
 }
 
@@ -140,7 +140,7 @@ impl Reason {
         )
     }
 
-    /// Whether a later attempt may succeed without any action.
+    /// Whether a later request may succeed without any action.
     pub const fn is_transient(self) -> bool {
         matches!(
             self,

@@ -1,5 +1,6 @@
-//! Types for secrets. They show nothing, are wiped when dropped, and cannot be serialized. Only the stored form of a record
-//! or of an issuer's entry contains them, through [`expose`](RefreshToken::expose), and a store seals that form.
+//! Types for secrets. Their `Debug` does not show them. They are wiped when dropped, and cannot be serialized. Only the
+//! stored form of a record or of an issuer's entry contains them, through [`expose`](RefreshToken::expose), and a store
+//! seals (encrypts) that form.
 
 use std::fmt;
 
@@ -72,7 +73,7 @@ secret! {
     RegistrationToken
 }
 secret! {
-    /// The private key that signs DPoP proofs (RFC 9449), as its source encodes it. If it is lost, the grant that is
+    /// The private key that signs DPoP proofs (RFC 9449), as the login source encodes it. If it is lost, the grant that is
     /// bound to it is lost, too.
     DpopKey
 }

@@ -1,4 +1,5 @@
-//! Time as an argument, as two clocks read together and the jitter that accompanies them.
+//! Wall time, elapsed time, and jitter. The state machines read no clock. A driver passes them both times and a random
+//! fraction with each event.
 
 use std::time::{Duration, SystemTime};
 

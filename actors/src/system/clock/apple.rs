@@ -1,4 +1,4 @@
-//! The clocks of macOS and its siblings.
+//! The clocks of macOS, iOS and Apple's other systems.
 
 use rustix::time::{ClockId, Timespec, clock_gettime};
 

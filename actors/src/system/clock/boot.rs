@@ -1,10 +1,11 @@
-//! The boot's identity.
+//! The identity of a boot. Elapsed times are compared only between moments of the same boot.
 
 use crate::values::BootId;
 
 use super::super::{NoRandomness, draw};
 
-/// Returns a random identity. No other clock has it, so the elapsed time of this clock is never compared with that of another.
+/// Returns a random identity. No other clock has it, so the elapsed time of this clock is never compared with that of
+/// another.
 pub(super) fn random() -> Result<BootId, NoRandomness> {
     draw().map(|bytes| BootId(u128::from_le_bytes(bytes)))
 }

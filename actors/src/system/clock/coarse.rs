@@ -1,7 +1,8 @@
-//! Elapsed time from clocks that stop during suspend. This module only computes, and reads no clock.
+//! Computes coarse elapsed time, which counts suspend, from clocks that do not. This module reads no clock itself.
 //!
 //! Three clocks are involved. *Boottime* counts suspend, *monotonic* does not, and the *wall* clock counts it but can
-//! be set. Only monotonic and wall have coarse copies. Boottime − monotonic is constant between suspends, grows with
+//! be set. Only monotonic and wall have coarse copies, which the kernel makes at each timer tick and which are cheaper to
+//! read. Boottime − monotonic is constant between suspends, grows with
 //! each suspend and never shrinks. Wall − monotonic, the *skew*, changes only with a suspend and when the wall clock is
 //! set, because adjusting the clocks' speed changes both clocks. A coarse elapsed time is therefore monotonic plus the
 //! time suspended, as long as the skew has not changed since that time was measured.
@@ -49,8 +50,8 @@ pub(super) struct Coarse {
 /// The last known differences between the clocks.
 ///
 /// The coarse clocks change once a tick. Therefore the wall clock is read once a tick, to check the skew, and the other
-/// hits of that tick add the skew to the monotonic time. This halves the cost of a hit. A wall clock that is set within
-/// a tick is noticed at the next one.
+/// readings within that tick add the skew to the monotonic time. This halves the cost of a reading. A wall clock that is set
+/// within a tick is noticed at the next one.
 ///
 /// The atomics have no lock. A reader may see one of `suspended` and `skew` from before a suspend and the other from
 /// after it. The order of the accesses makes that harmless. `suspended` is written before `skew` and read after it, so

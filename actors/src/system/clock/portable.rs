@@ -1,4 +1,4 @@
-//! The clocks of std, for all systems that have no module here.
+//! The clocks of std, for Windows, the BSDs and all other systems that have no module of their own here.
 
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 

@@ -1,4 +1,4 @@
-//! The part of a name that may be logged.
+//! The form of accounts and targets for logs. It is bounded in length, and nothing in it acts on a terminal.
 
 /// Whether a character of a text from outside may be shown as it is. Letters and digits of any script, spaces and ASCII
 /// punctuation may. Any other character might act on a terminal, be invisible, or change the direction of reading.

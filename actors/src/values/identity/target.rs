@@ -1,4 +1,4 @@
-//! The target of a server identity.
+//! The target of a server identity, which is what its tokens are for.
 
 use std::fmt;
 use std::sync::Arc;
@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::super::resource::{canonical, show};
 use super::{IdentityError, ResourceUri, Shown};
 
-/// The other side of a session.
+/// The counterpart of a session. Its tokens are presented there.
 ///
 /// `Display` and `Debug` are safe to log, and so is the output of its parts.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]

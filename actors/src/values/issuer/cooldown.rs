@@ -1,4 +1,4 @@
-//! The cool-down of an issuer, shared by all processes of a store.
+//! The cool-down of an issuer, which all processes that share a store observe.
 
 use std::time::Duration;
 
@@ -26,8 +26,8 @@ impl Cooldown {
     /// There, a cool-down that began more than five minutes in the future is ignored, because one of the two wall
     /// clocks is wrong. A wrong clock therefore holds requests back for `max` and five minutes at most.
     pub fn left(&self, now: &Moment, max: Duration) -> Option<Duration> {
-        // A coarse clock may read a little earlier than the clock of the process that stored the cool-down. In that
-        // case the wall clocks are compared.
+        // A coarse clock (`Clock::coarse`) may read a few milliseconds earlier than the precise one that `began` comes
+        // from. In that case the wall clocks are compared.
         let is_of_this_boot = self.began.boot == now.boot && self.began.elapsed <= now.elapsed;
         let passed = if is_of_this_boot {
             now.at_most_since(&self.began)?

@@ -1,4 +1,5 @@
-//! The names under which a store keeps an issuer's entries.
+//! The names under which a store keeps an issuer's entries. An entry is a client registration, the server's metadata, or a
+//! cool-down.
 
 use std::fmt;
 

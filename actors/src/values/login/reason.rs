@@ -16,7 +16,7 @@ pub enum LoginReason {
     Cancelled,
     /// The session was logged out meanwhile.
     LoggedOut,
-    /// Another login was installed meanwhile. The session has its tokens.
+    /// Another login was installed meanwhile. The session has the tokens of that login.
     Superseded,
     /// The person who signed in is not the one who is signed in here. The session was left unchanged.
     SubjectChanged,
@@ -290,12 +290,12 @@ pub struct SignInError {
 }
 
 impl SignInError {
-    /// The error for `reason`, without a time for another attempt.
+    /// The error for `reason`, without a time for another try.
     pub const fn new(reason: LoginReason) -> Self {
         Self { reason, retry_after: None }
     }
 
-    /// The same error, with the time after which another attempt makes sense.
+    /// The same error, with the time after which another try makes sense.
     #[must_use]
     pub const fn with_retry_after(self, span: Duration) -> Self {
         Self { retry_after: Some(span), ..self }
@@ -306,7 +306,7 @@ impl SignInError {
         self.reason
     }
 
-    /// The time after which another attempt makes sense, counted from when the error was returned. `None` when it is not
+    /// The time after which another try makes sense, counted from when the error was returned. `None` when it is not
     /// known.
     pub const fn retry_after(&self) -> Option<Duration> {
         self.retry_after

@@ -1,4 +1,5 @@
-//! The record. It holds everything that an identity needs after a restart, without discovery.
+//! The record. It holds everything that is stored of one server identity. After a restart, its tokens can be renewed from
+//! the record alone, without discovery of the server's metadata.
 //!
 //! A record is a plain value. [`ledger`](crate::law::ledger) decides which writes apply to it, and
 //! [`format`](mod@format) is its stored form.
@@ -39,7 +40,7 @@ pub struct Record {
     pub dead: DeadDigests,
     /// The credential, or its tombstone.
     pub content: Content,
-    /// The request to a person that was made last in this epoch, if any.
+    /// The last prompt of this epoch, if any. A prompt is a request to a person to sign in.
     pub prompt: Option<Prompt>,
 }
 

@@ -13,7 +13,8 @@ use super::super::secret::SourceSettings;
 pub struct RenewalPlan {
     /// The source that makes the token requests, by its name in the runtime.
     pub source: SourceName,
-    /// Whether a request consumes a token. It must agree with the source's own spending.
+    /// Whether a request consumes a token. It must agree with
+    /// [`TokenSource::spending`](crate::ports::source::TokenSource::spending).
     pub spending: Spending,
     /// The provider whose profile and dialect apply, or `None` for the runtime's own profile.
     pub provider: Option<ProviderName>,

@@ -1,31 +1,32 @@
-//! The prompt, a durable note that a person is asked to sign in. Through it all processes on a store agree on one prompt.
+//! The prompt, a durable note that a person is asked to sign in. Through it all processes that share a store agree on one
+//! open prompt.
 
 use super::super::lineage::{AttemptId, Revision};
 use super::super::login::{LoginKey, LoginReason};
 use super::super::time::{Moment, WallTime};
 
-/// The request to a person that was made last in the record's epoch. A login, an import or a logout removes it.
+/// The last request to a person in the record's epoch. A login, an import or a logout removes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Prompt {
-    /// The attempt that made this request. If an earlier request was answered instead, it is the attempt of that request.
+    /// The login attempt that wrote the prompt. If an earlier prompt was answered instead, it is the attempt of that prompt.
     pub attempt: AttemptId,
-    /// The key of its pending login.
+    /// The key of the pending login, the data with which the prompt is completed.
     pub key: LoginKey,
-    /// The state of the request.
+    /// The state of the prompt.
     pub state: PromptState,
-    /// The time at which the request came into this state.
+    /// The time at which the prompt came into this state.
     pub at: Moment,
-    /// The record's revision when the request came into this state. A caller accepts the end of a request as its own result
+    /// The record's revision when the prompt came into this state. A caller accepts the end of a prompt as its own result
     /// only if that end was written after the caller had begun to wait. Revisions show that order even if the clocks of two
     /// hosts disagree.
     pub revision: Revision,
-    /// The wall-clock time at which the request expires. Once the request is answered, it is the time by which the
-    /// redemption must have ended.
+    /// The wall-clock time at which the prompt expires. Once it is answered, this is the time by which the redemption of
+    /// its code must have ended.
     pub expires: WallTime,
 }
 
 impl Prompt {
-    /// How the request ended after `since`; `None` if it has not ended, or had ended by `since` already.
+    /// How the prompt ended after `since`; `None` if it has not ended, or had ended by `since` already.
     pub fn ended_after(&self, since: Revision) -> Option<PromptEnd> {
         match self.state {
             PromptState::Ended(end) if self.revision > since => Some(end),
@@ -34,7 +35,7 @@ impl Prompt {
     }
 }
 
-/// The state of a request to a person.
+/// The state of a prompt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum PromptState {
     /// The person was asked, and has not answered.
@@ -42,27 +43,28 @@ pub enum PromptState {
     /// The person has answered, and the code is being presented. If neither a login nor an end is stored by
     /// [`Prompt::expires`], the process that presented the code has probably died.
     Answered,
-    /// The request has ended without a login.
+    /// The prompt has ended without a login.
     Ended(PromptEnd),
 }
 
-/// How a request to a person ended without a login.
+/// How a prompt ended without a login.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum PromptEnd {
     /// The person or the server declined.
     Denied,
-    /// The host or the person cancelled it.
+    /// The host or the person cancelled the login.
     Cancelled,
     /// No answer came in time.
     TimedOut,
-    /// It failed in another way. For example, the server refused the code or the client, or another person signed in.
+    /// The login failed in another way. For example, the server refused the code or the client, or another person signed in.
     Failed,
-    /// The code was presented, and its answer was lost.
+    /// The code was presented and the server's answer was lost, or the process that was to present the code died or lost the
+    /// pending login.
     Aborted,
 }
 
 impl PromptEnd {
-    /// The reason in the errors of callers that waited for a request of another attempt.
+    /// The reason in the errors of callers that waited for a prompt of another attempt.
     pub const fn reason(self) -> LoginReason {
         match self {
             PromptEnd::Denied => LoginReason::Denied,

@@ -6,7 +6,7 @@ use super::super::reason::Reason;
 use super::super::time::{Moment, WallTime};
 use super::{Content, Issuer, MarkState, Prompt, Record, Refresh, RenewalPlan};
 
-/// A record without its secrets, except for the access token.
+/// A record as a session knows it. The access token is the only secret in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct View {
     /// The record's place in the identity's history.
@@ -23,7 +23,7 @@ pub struct View {
     pub plan: Option<RenewalPlan>,
     /// The time at which the login was completed, by the wall clock.
     pub signed_in: Option<WallTime>,
-    /// The request to a person that was made last in this epoch, if any.
+    /// The last prompt of this epoch, if any.
     pub prompt: Option<Box<Prompt>>,
 }
 
@@ -32,7 +32,7 @@ pub struct View {
 pub enum Renewal {
     /// It cannot be renewed. Only a login helps, for this reason.
     LoginRequired(Reason),
-    /// There is no refresh token. A source that needs no refresh token can mint.
+    /// There is no refresh token. A source that needs none can obtain a new access token.
     WithoutToken,
     /// A refresh token is held.
     Token {

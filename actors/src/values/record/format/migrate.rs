@@ -79,7 +79,7 @@ pub(super) struct Grant3<'a> {
     signed_in_ms: Option<u64>,
 }
 
-/// A record of format 4, which has no requests to a person.
+/// A record of format 4, which has no prompts.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Record4<'a> {

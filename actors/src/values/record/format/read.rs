@@ -42,7 +42,7 @@ pub(super) fn check(record: &Record) -> Result<(), Path> {
     if mark.number > record.number {
         return Err(MARK_NUMBER);
     }
-    // A mark is written before a presentation and counts it. Zero would permit one presentation too many.
+    // A mark is written before a presentation of the token and counts it. Zero would permit one presentation too many.
     if mark.presentations == 0 {
         return Err(PRESENTATIONS);
     }

@@ -1,4 +1,4 @@
-//! The stored words for the values of small enums.
+//! The fixed strings, here called words, as which the values of small enums are stored. They never change within a format.
 
 use super::super::{ClientAuth, MarkState, Parked, PromptEnd, PromptState, Spending};
 use crate::values::issuer::{ApplicationType, RegistrationOrigin};
