@@ -1,7 +1,7 @@
 //! The engine of tokenkeeper, in which the OAuth state of each server identity has one owner.
 //!
-//! This crate contains no HTTP and no OAuth wire format. Its documentation refers by number to the laws, the invariants of
-//! the engine that `docs/laws.md` lists, and uses the words of `docs/glossary.md`. It contains
+//! This crate contains no HTTP and no OAuth message format. Its documentation refers by number to the laws, the invariants
+//! of the engine that `docs/laws.md` lists, and uses the words of `docs/glossary.md`. It contains
 //!
 //! - [`values`]: the values that the machines and the ports exchange, such as tokens, times and records,
 //! - [`law`]: the pure state machines and the rules they share,

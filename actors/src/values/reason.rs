@@ -74,7 +74,7 @@ pub enum Reason {
     ShuttingDown,
     /// The runtime has not been started, or its supervision tree has ended and has not been restarted.
     NotRunning,
-    /// The flight was aborted inside this process, by a defect or a dropped tokio runtime.
+    /// The request was aborted inside this process, by a defect or because a runtime was dropped.
     Aborted,
 }
 

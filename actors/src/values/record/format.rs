@@ -28,12 +28,12 @@
 //! freed unwiped.
 
 pub mod entry;
+mod members;
 mod migrate;
 mod read;
 mod secret;
 #[cfg(test)]
 mod tests;
-mod wire;
 mod words;
 
 use std::io::{self, Write};
@@ -110,7 +110,7 @@ pub enum FormatError {
 /// [`FormatError::TooLarge`], and [`FormatError::Inconsistent`] for a record that [`decode`] would refuse.
 pub fn encode(record: &Record) -> Result<SecretSlice<u8>, FormatError> {
     read::check(record).map_err(|what| FormatError::Inconsistent { what })?;
-    plaintext(&wire::Record::of(record))
+    plaintext(&members::Record::of(record))
 }
 
 /// Parses the unsealed bytes of a record, in the [`CURRENT`] or an older format. The caller wipes the bytes.
@@ -124,7 +124,7 @@ pub fn encode(record: &Record) -> Result<SecretSlice<u8>, FormatError> {
 /// Any [`FormatError`] except [`Inconsistent`](FormatError::Inconsistent). [`FormatError`] describes how a store treats
 /// the bytes then.
 pub fn decode(bytes: &[u8]) -> Result<Record, FormatError> {
-    let wire = match format_of(bytes)? {
+    let members = match format_of(bytes)? {
         // Format 1 was never released.
         0 | 1 => return Err(FormatError::Damaged { what: "format" }),
         2 => parse::<Older<'_, Grant2<'_>>>(bytes)?.migrate(),
@@ -133,7 +133,7 @@ pub fn decode(bytes: &[u8]) -> Result<Record, FormatError> {
         CURRENT => parse(bytes)?,
         newer => return Err(FormatError::Newer { found: newer, known: CURRENT }),
     };
-    let record = read::record(wire).map_err(|what| FormatError::Damaged { what })?;
+    let record = read::record(members).map_err(|what| FormatError::Damaged { what })?;
     read::check(&record).map_err(|what| FormatError::Damaged { what })?;
     Ok(record)
 }
@@ -162,24 +162,24 @@ fn parse<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, FormatError> {
     serde_json::from_slice(bytes).map_err(|_| FormatError::Damaged { what: "layout" })
 }
 
-/// The JSON of `wire`, in a buffer that wipes itself.
-fn plaintext(wire: &impl Serialize) -> Result<SecretSlice<u8>, FormatError> {
+/// The JSON of `members`, in a buffer that wipes itself.
+fn plaintext(members: &impl Serialize) -> Result<SecretSlice<u8>, FormatError> {
     let mut size = Size(0);
-    write(wire, &mut size)?;
+    write(members, &mut size)?;
     if size.0 > MAX_BYTES {
         return Err(FormatError::TooLarge);
     }
     // The buffer is boxed while it is all zeros. From here on it is the only buffer, it neither grows nor moves, and
     // it is wiped even when writing fails.
     let mut plaintext = SecretBox::new(vec![0; size.0].into_boxed_slice());
-    write(wire, &mut plaintext.expose_secret_mut())?;
+    write(members, &mut plaintext.expose_secret_mut())?;
     Ok(plaintext)
 }
 
-/// Serializes `wire` to `to`. [`plaintext`] calls it twice, first with a [`Size`] that counts, and then with a buffer
+/// Serializes `members` to `to`. [`plaintext`] calls it twice, first with a [`Size`] that counts, and then with a buffer
 /// of the counted size, so neither write fails.
-fn write(wire: &impl Serialize, to: &mut impl Write) -> Result<(), FormatError> {
-    serde_json::to_writer(to, wire).map_err(|_| FormatError::Inconsistent { what: "layout" })
+fn write(members: &impl Serialize, to: &mut impl Write) -> Result<(), FormatError> {
+    serde_json::to_writer(to, members).map_err(|_| FormatError::Inconsistent { what: "layout" })
 }
 
 /// Counts the written bytes and keeps none of them.

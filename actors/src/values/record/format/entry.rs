@@ -7,10 +7,10 @@
 //! A version that adds a member to a known kind raises the number. A version that adds a kind need not do so, because
 //! older versions never ask for entries of an unknown kind.
 
+mod members;
 mod read;
 #[cfg(test)]
 mod tests;
-mod wire;
 
 use secrecy::SecretSlice;
 
@@ -31,7 +31,7 @@ pub const CURRENT: u32 = 1;
 /// entry that [`decode`] would refuse.
 pub fn encode(entry: &IssuerEntry) -> Result<SecretSlice<u8>, FormatError> {
     read::check(entry).map_err(|what| FormatError::Inconsistent { what })?;
-    plaintext(&wire::Entry::of(entry))
+    plaintext(&members::Entry::of(entry))
 }
 
 /// Parses the unsealed bytes of an entry. The caller wipes the bytes.
@@ -41,12 +41,12 @@ pub fn encode(entry: &IssuerEntry) -> Result<SecretSlice<u8>, FormatError> {
 /// Any [`FormatError`] but [`Inconsistent`](FormatError::Inconsistent). A store must leave bytes that cannot be read in
 /// place. They are neither migrated nor overwritten.
 pub fn decode(bytes: &[u8]) -> Result<IssuerEntry, FormatError> {
-    let wire = match format_of(bytes)? {
+    let members = match format_of(bytes)? {
         0 => return Err(FormatError::Damaged { what: "format" }),
         CURRENT => parse(bytes)?,
         newer => return Err(FormatError::Newer { found: newer, known: CURRENT }),
     };
-    let entry = read::entry(wire).map_err(|what| FormatError::Damaged { what })?;
+    let entry = read::entry(members).map_err(|what| FormatError::Damaged { what })?;
     read::check(&entry).map_err(|what| FormatError::Damaged { what })?;
     Ok(entry)
 }

@@ -6,8 +6,8 @@
 use serde::Deserialize;
 
 use super::CURRENT;
+use super::members::{self, Access, Binding, Refresh, Text, present};
 use super::secret::Secret;
-use super::wire::{self, Access, Binding, Refresh, Text, present};
 use super::words::Word;
 use crate::values::record::{RenewalPlan, SourceName, Spending};
 
@@ -68,7 +68,7 @@ pub(super) struct Grant3<'a> {
     #[serde(borrow, deserialize_with = "present")]
     dpop_key: Option<Secret<'a>>,
     #[serde(borrow)]
-    renewal: wire::RenewalPlan<'a>,
+    renewal: members::RenewalPlan<'a>,
     #[serde(borrow)]
     refresh: Refresh<'a>,
     #[serde(borrow, deserialize_with = "present")]
@@ -93,31 +93,31 @@ pub(super) struct Record4<'a> {
     #[serde(default, borrow)]
     logins: Vec<Text<'a>>,
     #[serde(borrow)]
-    content: OlderContent<wire::Grant<'a>>,
+    content: OlderContent<members::Grant<'a>>,
 }
 
 impl<'a> Record4<'a> {
     /// Converts format 4 to the current format.
-    pub(super) fn migrate(self) -> wire::Record<'a> {
+    pub(super) fn migrate(self) -> members::Record<'a> {
         let Self { epoch, revision, number, dead, logins, content, .. } = self;
         let content = match content {
-            OlderContent::Tombstone => wire::Content::Tombstone,
-            OlderContent::Grant(grant) => wire::Content::Grant(grant),
+            OlderContent::Tombstone => members::Content::Tombstone,
+            OlderContent::Grant(grant) => members::Content::Grant(grant),
         };
-        wire::Record { format: CURRENT, epoch, revision, number, dead, logins, content, prompt: None }
+        members::Record { format: CURRENT, epoch, revision, number, dead, logins, content, prompt: None }
     }
 }
 
 impl<'a> Older<'a, Grant2<'a>> {
     /// Converts format 2 to the current format.
-    pub(super) fn migrate(self) -> wire::Record<'a> {
+    pub(super) fn migrate(self) -> members::Record<'a> {
         self.with_grant(|grant, rotated| Grant3::from(grant).migrate(rotated))
     }
 }
 
 impl<'a> Older<'a, Grant3<'a>> {
     /// Converts format 3 to the current format.
-    pub(super) fn migrate(self) -> wire::Record<'a> {
+    pub(super) fn migrate(self) -> members::Record<'a> {
         self.with_grant(Grant3::migrate)
     }
 }
@@ -125,27 +125,27 @@ impl<'a> Older<'a, Grant3<'a>> {
 impl<'a, G> Older<'a, G> {
     /// The record with its grant converted. The conversion gets whether any dead refresh token of this identity is known,
     /// because most dead tokens were replaced by a server that rotates.
-    fn with_grant(self, convert: impl FnOnce(G, bool) -> wire::Grant<'a>) -> wire::Record<'a> {
+    fn with_grant(self, convert: impl FnOnce(G, bool) -> members::Grant<'a>) -> members::Record<'a> {
         let content = match self.content {
-            OlderContent::Tombstone => wire::Content::Tombstone,
-            OlderContent::Grant(grant) => wire::Content::Grant(Box::new(convert(*grant, !self.dead.is_empty()))),
+            OlderContent::Tombstone => members::Content::Tombstone,
+            OlderContent::Grant(grant) => members::Content::Grant(Box::new(convert(*grant, !self.dead.is_empty()))),
         };
         let Self { epoch, revision, number, dead, .. } = self;
         // The oldest known token of this identity. Until the sixteenth refresh after the first login, it is the token
         // of that login.
         let logins = dead.first().or_else(|| token_of(&content)).cloned().into_iter().collect();
-        wire::Record { format: CURRENT, epoch, revision, number, dead, logins, content, prompt: None }
+        members::Record { format: CURRENT, epoch, revision, number, dead, logins, content, prompt: None }
     }
 }
 
 /// The digest of the token that a grant holds.
-fn token_of<'b, 'a>(content: &'b wire::Content<'a>) -> Option<&'b Text<'a>> {
+fn token_of<'b, 'a>(content: &'b members::Content<'a>) -> Option<&'b Text<'a>> {
     match content {
-        wire::Content::Grant(grant) => match &grant.refresh {
+        members::Content::Grant(grant) => match &grant.refresh {
             Refresh::Held(held) => Some(&held.digest),
             Refresh::None | Refresh::Ended(_) => None,
         },
-        wire::Content::Vacant | wire::Content::Tombstone => None,
+        members::Content::Vacant | members::Content::Tombstone => None,
     }
 }
 
@@ -167,8 +167,8 @@ impl<'a> From<Grant2<'a>> for Grant3<'a> {
 }
 
 impl<'a> Grant3<'a> {
-    fn migrate(self, rotated: bool) -> wire::Grant<'a> {
-        wire::Grant {
+    fn migrate(self, rotated: bool) -> members::Grant<'a> {
+        members::Grant {
             binding: self.binding,
             requested: self.requested,
             granted: self.granted,
@@ -187,12 +187,12 @@ impl<'a> Grant3<'a> {
 /// The default plan. A grant without a refresh token whose access token came from a flight was minted by a repeatable
 /// source. The name of that source was never stored. Such a session therefore reports a missing source
 /// (`source_missing`) until it is configured, rather than ask for a login that could not help.
-fn renewal_to_three(old: &Grant2<'_>) -> wire::RenewalPlan<'static> {
+fn renewal_to_three(old: &Grant2<'_>) -> members::RenewalPlan<'static> {
     let minted =
         matches!(old.refresh, Refresh::None) && old.access.as_ref().is_some_and(|access| access.flight.is_some());
     let RenewalPlan { spending, never_replay, server_named, .. } = RenewalPlan::default();
     let spending = if minted { Spending::Repeatable } else { spending };
-    wire::RenewalPlan {
+    members::RenewalPlan {
         source: SourceName::REFRESH_TOKEN.as_str().to_owned().into(),
         spending: spending.word().into(),
         provider: None,

@@ -6,8 +6,8 @@ use super::super::{
     Access, Binding, Client, Content, DeadDigests, Grant, Held, Issuer, Mark, Prompt, ProviderName, Record, Refresh,
     RefreshCredential, RenewalPlan, SourceName, Subject,
 };
+use super::members;
 use super::secret::{Secret, bytes};
-use super::wire;
 use super::words::Word;
 use crate::values::{
     AccessToken, AttemptId, BootId, ClientSecret, DpopKey, ElapsedTime, Epoch, FlightId, KeyedDigest, LoginKey, Moment,
@@ -49,23 +49,23 @@ pub(super) fn check(record: &Record) -> Result<(), Path> {
     Ok(())
 }
 
-pub(super) fn record(wire: wire::Record<'_>) -> Result<Record, Path> {
+pub(super) fn record(members: members::Record<'_>) -> Result<Record, Path> {
     Ok(Record {
-        epoch: Epoch::new(wire.epoch),
-        revision: Revision::new(wire.revision),
-        number: wire.number,
-        dead: dead(&wire.dead, &wire.logins)?,
-        content: match wire.content {
-            wire::Content::Vacant => Content::Vacant,
-            wire::Content::Tombstone => Content::Tombstone,
-            wire::Content::Grant(wire) => Content::Grant(Box::new(grant(*wire)?)),
+        epoch: Epoch::new(members.epoch),
+        revision: Revision::new(members.revision),
+        number: members.number,
+        dead: dead(&members.dead, &members.logins)?,
+        content: match members.content {
+            members::Content::Vacant => Content::Vacant,
+            members::Content::Tombstone => Content::Tombstone,
+            members::Content::Grant(members) => Content::Grant(Box::new(grant(*members)?)),
         },
-        prompt: wire.prompt.map(prompt).transpose()?,
+        prompt: members.prompt.map(prompt).transpose()?,
     })
 }
 
 /// Refuses lists that are longer than allowed, or contain a digest twice. No writer of this format makes such a list.
-fn dead(dead: &[wire::Text<'_>], logins: &[wire::Text<'_>]) -> Result<DeadDigests, Path> {
+fn dead(dead: &[members::Text<'_>], logins: &[members::Text<'_>]) -> Result<DeadDigests, Path> {
     let mut known = DeadDigests::default();
     for digits in logins {
         known.came_with_login(digest(digits, "logins")?);
@@ -79,123 +79,125 @@ fn dead(dead: &[wire::Text<'_>], logins: &[wire::Text<'_>]) -> Result<DeadDigest
     if known.iter().count() == dead.len() { Ok(known) } else { Err("dead") }
 }
 
-fn grant(wire: wire::Grant<'_>) -> Result<Grant, Path> {
+fn grant(members: members::Grant<'_>) -> Result<Grant, Path> {
     let secret = |key: Secret<'_>| key.reveal(|key| DpopKey::new(key)).ok_or("content.grant.dpop_key");
     Ok(Grant {
-        binding: binding(wire.binding)?,
-        requested: Scopes::new(wire.requested),
-        granted: Scopes::new(wire.granted),
-        subject: wire.subject.map(|subject| Subject(subject.into_owned())),
-        dpop_key: wire.dpop_key.map(secret).transpose()?,
-        renewal: renewal(wire.renewal)?,
-        refresh: refresh(wire.refresh)?,
-        access: wire.access.map(access).transpose()?,
-        parked: wire.parked.map(|parked| word(&parked, "content.grant.parked")).transpose()?,
-        signed_in: wire.signed_in_ms.map(WallTime::from_millis),
-        rotated: wire.rotated,
+        binding: binding(members.binding)?,
+        requested: Scopes::new(members.requested),
+        granted: Scopes::new(members.granted),
+        subject: members.subject.map(|subject| Subject(subject.into_owned())),
+        dpop_key: members.dpop_key.map(secret).transpose()?,
+        renewal: renewal(members.renewal)?,
+        refresh: refresh(members.refresh)?,
+        access: members.access.map(access).transpose()?,
+        parked: members.parked.map(|parked| word(&parked, "content.grant.parked")).transpose()?,
+        signed_in: members.signed_in_ms.map(WallTime::from_millis),
+        rotated: members.rotated,
     })
 }
 
-fn binding(wire: wire::Binding<'_>) -> Result<Binding, Path> {
+fn binding(members: members::Binding<'_>) -> Result<Binding, Path> {
     Ok(Binding {
-        issuer: Issuer(wire.issuer.into_owned()),
-        client: client(wire.client, "content.grant.binding.client.secret", "content.grant.binding.client.auth")?,
-        token_endpoint: wire.token_endpoint.into_owned(),
-        revocation_endpoint: wire.revocation_endpoint.map(wire::Text::into_owned),
-        resource: wire.resource.map(wire::Text::into_owned),
+        issuer: Issuer(members.issuer.into_owned()),
+        client: client(members.client, "content.grant.binding.client.secret", "content.grant.binding.client.auth")?,
+        token_endpoint: members.token_endpoint.into_owned(),
+        revocation_endpoint: members.revocation_endpoint.map(members::Text::into_owned),
+        resource: members.resource.map(members::Text::into_owned),
     })
 }
 
 /// The client. `at_secret` and `at_auth` are the paths of its secret and its authentication.
-pub(super) fn client(wire: wire::Client<'_>, at_secret: Path, at_auth: Path) -> Result<Client, Path> {
+pub(super) fn client(members: members::Client<'_>, at_secret: Path, at_auth: Path) -> Result<Client, Path> {
     let secret = |secret: Secret<'_>| secret.reveal(|secret| ClientSecret::new(secret)).ok_or(at_secret);
     Ok(Client {
-        id: wire.id.into_owned(),
-        secret: wire.secret.map(secret).transpose()?,
-        auth: word(&wire.auth, at_auth)?,
-        secret_expires_at: wire.secret_expires_at_ms.map(WallTime::from_millis),
+        id: members.id.into_owned(),
+        secret: members.secret.map(secret).transpose()?,
+        auth: word(&members.auth, at_auth)?,
+        secret_expires_at: members.secret_expires_at_ms.map(WallTime::from_millis),
     })
 }
 
-fn renewal(wire: wire::RenewalPlan<'_>) -> Result<RenewalPlan, Path> {
-    let provider = |name: wire::Text<'_>| ProviderName::new(name.into_owned());
+fn renewal(members: members::RenewalPlan<'_>) -> Result<RenewalPlan, Path> {
+    let provider = |name: members::Text<'_>| ProviderName::new(name.into_owned());
     let settings = |settings: Secret<'_>| {
         settings.reveal(|settings| SourceSettings::new(settings)).ok_or("content.grant.renewal.settings")
     };
     Ok(RenewalPlan {
-        source: match &*wire.source {
+        source: match &*members.source {
             // The usual name needs no allocation.
             name if name == SourceName::REFRESH_TOKEN.as_str() => SourceName::REFRESH_TOKEN,
             name => SourceName::new(name.to_owned()).map_err(|_| "content.grant.renewal.source")?,
         },
-        spending: word(&wire.spending, "content.grant.renewal.spending")?,
-        provider: wire.provider.map(provider).transpose().map_err(|_| "content.grant.renewal.provider")?,
-        never_replay: wire.never_replay,
-        server_named: wire.server_named,
-        settings: wire.settings.map(settings).transpose()?,
+        spending: word(&members.spending, "content.grant.renewal.spending")?,
+        provider: members.provider.map(provider).transpose().map_err(|_| "content.grant.renewal.provider")?,
+        never_replay: members.never_replay,
+        server_named: members.server_named,
+        settings: members.settings.map(settings).transpose()?,
     })
 }
 
-fn refresh(wire: wire::Refresh<'_>) -> Result<Refresh, Path> {
-    let wire = match wire {
-        wire::Refresh::None => return Ok(Refresh::None),
-        wire::Refresh::Ended(refused) => return Ok(Refresh::Ended(digest(&refused, "content.grant.refresh.ended")?)),
-        wire::Refresh::Held(held) => held,
+fn refresh(members: members::Refresh<'_>) -> Result<Refresh, Path> {
+    let members = match members {
+        members::Refresh::None => return Ok(Refresh::None),
+        members::Refresh::Ended(refused) => {
+            return Ok(Refresh::Ended(digest(&refused, "content.grant.refresh.ended")?));
+        }
+        members::Refresh::Held(held) => held,
     };
-    let token = wire.token.reveal(|token| RefreshToken::new(token)).ok_or("content.grant.refresh.held.token")?;
-    let digest = digest(&wire.digest, "content.grant.refresh.held.digest")?;
+    let token = members.token.reveal(|token| RefreshToken::new(token)).ok_or("content.grant.refresh.held.token")?;
+    let digest = digest(&members.digest, "content.grant.refresh.held.digest")?;
     Ok(Refresh::Held(Held {
         credential: RefreshCredential::from_stored(token, digest),
-        since: moment(&wire.since, "content.grant.refresh.held.since")?,
-        mark: wire.mark.map(mark).transpose()?,
+        since: moment(&members.since, "content.grant.refresh.held.since")?,
+        mark: members.mark.map(mark).transpose()?,
     }))
 }
 
-fn mark(wire: wire::Mark<'_>) -> Result<Mark, Path> {
+fn mark(members: members::Mark<'_>) -> Result<Mark, Path> {
     Ok(Mark {
-        flight: flight(&wire.flight, "content.grant.refresh.held.mark.flight")?,
-        digest: digest(&wire.digest, MARK_DIGEST)?,
-        presentations: wire.presentations,
-        number: wire.number,
-        first: moment(&wire.first, "content.grant.refresh.held.mark.first")?,
-        latest: moment(&wire.latest, "content.grant.refresh.held.mark.latest")?,
-        timeout: Duration::from_millis(wire.timeout_ms),
-        state: word(&wire.state, "content.grant.refresh.held.mark.state")?,
+        flight: flight(&members.flight, "content.grant.refresh.held.mark.flight")?,
+        digest: digest(&members.digest, MARK_DIGEST)?,
+        presentations: members.presentations,
+        number: members.number,
+        first: moment(&members.first, "content.grant.refresh.held.mark.first")?,
+        latest: moment(&members.latest, "content.grant.refresh.held.mark.latest")?,
+        timeout: Duration::from_millis(members.timeout_ms),
+        state: word(&members.state, "content.grant.refresh.held.mark.state")?,
     })
 }
 
-fn prompt(wire: wire::Prompt<'_>) -> Result<Prompt, Path> {
+fn prompt(members: members::Prompt<'_>) -> Result<Prompt, Path> {
     Ok(Prompt {
-        attempt: AttemptId(number(&wire.attempt, "prompt.attempt")?),
-        key: LoginKey(bytes(&wire.key).ok_or("prompt.key")?),
-        state: word(&wire.state, "prompt.state")?,
-        at: moment(&wire.at, "prompt.at")?,
-        revision: Revision::new(wire.revision),
-        expires: WallTime::from_millis(wire.expires_ms),
+        attempt: AttemptId(number(&members.attempt, "prompt.attempt")?),
+        key: LoginKey(bytes(&members.key).ok_or("prompt.key")?),
+        state: word(&members.state, "prompt.state")?,
+        at: moment(&members.at, "prompt.at")?,
+        revision: Revision::new(members.revision),
+        expires: WallTime::from_millis(members.expires_ms),
     })
 }
 
-fn access(wire: wire::Access<'_>) -> Result<Access, Path> {
+fn access(members: members::Access<'_>) -> Result<Access, Path> {
     // Zero is never written, because it would mean *unknown*.
-    if wire.lifetime_ms == Some(0) {
+    if members.lifetime_ms == Some(0) {
         return Err("content.grant.access.lifetime_ms");
     }
-    let anchored = moment(&wire.anchored, "content.grant.access.anchored")?;
+    let anchored = moment(&members.anchored, "content.grant.access.anchored")?;
     Ok(Access {
-        token: wire.token.reveal(|token| AccessToken::new(token)).ok_or("content.grant.access.token")?,
-        kind: word(&wire.kind, "content.grant.access.kind")?,
-        validity: Validity::new(anchored, wire.lifetime_ms.map(Duration::from_millis)),
-        number: wire.number,
-        cause: word(&wire.cause, "content.grant.access.cause")?,
-        flight: wire.flight.map(|digits| flight(&digits, "content.grant.access.flight")).transpose()?,
+        token: members.token.reveal(|token| AccessToken::new(token)).ok_or("content.grant.access.token")?,
+        kind: word(&members.kind, "content.grant.access.kind")?,
+        validity: Validity::new(anchored, members.lifetime_ms.map(Duration::from_millis)),
+        number: members.number,
+        cause: word(&members.cause, "content.grant.access.cause")?,
+        flight: members.flight.map(|digits| flight(&digits, "content.grant.access.flight")).transpose()?,
     })
 }
 
-pub(super) fn moment(wire: &wire::At<'_>, path: Path) -> Result<Moment, Path> {
+pub(super) fn moment(members: &members::At<'_>, path: Path) -> Result<Moment, Path> {
     Ok(Moment {
-        wall: WallTime::from_millis(wire.wall_ms),
-        elapsed: ElapsedTime::from_millis(wire.elapsed_ms),
-        boot: BootId(number(&wire.boot, path)?),
+        wall: WallTime::from_millis(members.wall_ms),
+        elapsed: ElapsedTime::from_millis(members.elapsed_ms),
+        boot: BootId(number(&members.boot, path)?),
     })
 }
 

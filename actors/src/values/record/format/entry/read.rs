@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
+use super::super::members::Text;
 use super::super::read::{Path, client, moment, word};
 use super::super::secret::bytes;
-use super::super::wire::Text;
-use super::wire;
+use super::members;
 use crate::values::issuer::{
     ClientRegistration, Cooldown, EntryContent, IssuerEntry, RegistrationManagement, RegistrationName, ServerMetadata,
 };
@@ -16,57 +16,57 @@ pub(super) fn check(entry: &IssuerEntry) -> Result<(), Path> {
     if entry.revision == Revision::default() { Err("revision") } else { Ok(()) }
 }
 
-pub(super) fn entry(wire: wire::Entry<'_>) -> Result<IssuerEntry, Path> {
-    let content = match wire.content {
-        wire::Content::Removed => None,
-        wire::Content::Registration(wire) => Some(EntryContent::Registration(Box::new(registration(*wire)?))),
-        wire::Content::Metadata(wire) => Some(EntryContent::Metadata(Box::new(metadata(*wire)?))),
-        wire::Content::Cooldown(wire) => Some(EntryContent::Cooldown(cooldown(&wire)?)),
+pub(super) fn entry(members: members::Entry<'_>) -> Result<IssuerEntry, Path> {
+    let content = match members.content {
+        members::Content::Removed => None,
+        members::Content::Registration(members) => Some(EntryContent::Registration(Box::new(registration(*members)?))),
+        members::Content::Metadata(members) => Some(EntryContent::Metadata(Box::new(metadata(*members)?))),
+        members::Content::Cooldown(members) => Some(EntryContent::Cooldown(cooldown(&members)?)),
     };
-    Ok(IssuerEntry { revision: Revision::new(wire.revision), content })
+    Ok(IssuerEntry { revision: Revision::new(members.revision), content })
 }
 
-fn registration(wire: wire::Registration<'_>) -> Result<ClientRegistration, Path> {
+fn registration(members: members::Registration<'_>) -> Result<ClientRegistration, Path> {
     let digest = |digits: Text<'_>| bytes(&digits).ok_or("content.registration.metadata_digest");
     let identity = |key: Text<'_>| ServerIdentity::from_key(&key).map_err(|_| "content.registration.registered_by");
     Ok(ClientRegistration {
-        name: RegistrationName::new(wire.name).map_err(|_| "content.registration.name")?,
-        origin: word(&wire.origin, "content.registration.origin")?,
-        client: client(wire.client, "content.registration.client.secret", "content.registration.client.auth")?,
-        redirect_uris: texts(wire.redirect_uris),
-        application_type: wire
+        name: RegistrationName::new(members.name).map_err(|_| "content.registration.name")?,
+        origin: word(&members.origin, "content.registration.origin")?,
+        client: client(members.client, "content.registration.client.secret", "content.registration.client.auth")?,
+        redirect_uris: texts(members.redirect_uris),
+        application_type: members
             .application_type
             .map(|kind| word(&kind, "content.registration.application_type"))
             .transpose()?,
-        grant_types: texts(wire.grant_types),
-        scopes: wire.scopes.map(Scopes::new),
-        management: wire.management.map(management).transpose()?,
-        metadata_digest: wire.metadata_digest.map(digest).transpose()?,
-        registered_at: WallTime::from_millis(wire.registered_at_ms),
-        registered_by: wire.registered_by.map(identity).transpose()?,
-        suspect_since: wire.suspect_since_ms.map(WallTime::from_millis),
+        grant_types: texts(members.grant_types),
+        scopes: members.scopes.map(Scopes::new),
+        management: members.management.map(management).transpose()?,
+        metadata_digest: members.metadata_digest.map(digest).transpose()?,
+        registered_at: WallTime::from_millis(members.registered_at_ms),
+        registered_by: members.registered_by.map(identity).transpose()?,
+        suspect_since: members.suspect_since_ms.map(WallTime::from_millis),
     })
 }
 
-fn management(wire: wire::Management<'_>) -> Result<RegistrationManagement, Path> {
-    let token = wire.token.reveal(|token| RegistrationToken::new(token));
+fn management(members: members::Management<'_>) -> Result<RegistrationManagement, Path> {
+    let token = members.token.reveal(|token| RegistrationToken::new(token));
     let token = token.ok_or("content.registration.management.token")?;
-    Ok(RegistrationManagement { uri: wire.uri.into_owned(), token })
+    Ok(RegistrationManagement { uri: members.uri.into_owned(), token })
 }
 
-fn metadata(wire: wire::Metadata<'_>) -> Result<ServerMetadata, Path> {
+fn metadata(members: members::Metadata<'_>) -> Result<ServerMetadata, Path> {
     Ok(ServerMetadata {
-        url: wire.url.into_owned(),
-        document: wire.document.into_owned(),
-        fetched: moment(&wire.fetched, "content.metadata.fetched")?,
-        fresh_for: wire.fresh_for_ms.map(Duration::from_millis),
-        etag: wire.etag.map(Text::into_owned),
+        url: members.url.into_owned(),
+        document: members.document.into_owned(),
+        fetched: moment(&members.fetched, "content.metadata.fetched")?,
+        fresh_for: members.fresh_for_ms.map(Duration::from_millis),
+        etag: members.etag.map(Text::into_owned),
     })
 }
 
-fn cooldown(wire: &wire::Cooldown<'_>) -> Result<Cooldown, Path> {
-    let began = moment(&wire.began, "content.cooldown.began")?;
-    Ok(Cooldown { began, span: Duration::from_millis(wire.span_ms) })
+fn cooldown(members: &members::Cooldown<'_>) -> Result<Cooldown, Path> {
+    let began = moment(&members.began, "content.cooldown.began")?;
+    Ok(Cooldown { began, span: Duration::from_millis(members.span_ms) })
 }
 
 fn texts(all: Vec<Text<'_>>) -> Vec<String> {

@@ -7,8 +7,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::super::members::{At, Client, Text, millis, present, scopes, text};
 use super::super::secret::{Secret, hex};
-use super::super::wire::{At, Client, Text, millis, present, scopes, text};
 use super::super::words::Word;
 use super::CURRENT;
 use crate::values::{WallTime, issuer};
