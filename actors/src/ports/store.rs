@@ -198,7 +198,7 @@ pub enum Removal {
     },
 }
 
-/// The purpose of a claim.
+/// The right that a claim gives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ClaimScope {
     /// The right to spend the refresh token of this epoch.
@@ -223,11 +223,11 @@ pub enum ClaimAnswer {
 /// A claim that was granted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Claim {
-    /// The flight that holds it.
+    /// The id under which the claim is held, for example that of a flight or of a login attempt.
     pub holder: FlightId,
-    /// Its purpose.
+    /// The right that the claim gives.
     pub scope: ClaimScope,
-    /// The time it lasts unless renewed. `None` for the lifetime of this process (a kernel lock).
+    /// The time the claim lasts unless renewed. `None` for the lifetime of this process (a kernel lock).
     pub remaining: Option<Duration>,
     /// Whether earlier holders can still act.
     pub predecessor: Predecessor,

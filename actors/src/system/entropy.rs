@@ -10,9 +10,9 @@ use super::{NoRandomness, draw};
 
 /// Generates jitter, flight identifiers and nonces. Clones share one stream, in any thread and without a lock.
 ///
-/// Jitter comes from a fast stream that is seeded once and is not secret. Flight identifiers and nonces come from the
-/// operating system each time, so that neither a fork nor a restored snapshot of a machine repeats them. If the system
-/// fails later, flight identifiers and nonces come from the stream and from 128 bits that were drawn at the start.
+/// Jitter comes from a fast pseudorandom stream that is seeded once and is not secret. Flight identifiers and nonces come
+/// from the operating system each time, so that neither a fork nor a restored snapshot of a machine repeats them. If the
+/// system fails later, flight identifiers and nonces come from the stream and from 128 bits that were drawn at the start.
 #[derive(Clone)]
 pub struct Entropy(Arc<Generator>);
 

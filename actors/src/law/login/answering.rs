@@ -1,5 +1,6 @@
 //! The part of a login attempt from a person's answer to the redemption of its code. The code is presented once, under the
-//! spend claim of the grant that the login replaces (law 19).
+//! spend claim of the grant that the login replaces (law 19). A method that handles a completion takes the data of the phase
+//! that waited for it, and returns the next phase.
 
 use std::time::Duration;
 
@@ -19,7 +20,7 @@ const MAX_TRIES: u32 = 3;
 /// The pause between two tries to take out the pending login or to present the code, before jitter.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// The pause between two attempts to claim the right to spend, before jitter.
+/// The pause between two tries to take the spend claim, before jitter.
 const SPEND_PAUSE: Duration = Duration::from_millis(250);
 
 impl AttemptCore {
@@ -215,8 +216,8 @@ impl AttemptCore {
 
     // The note and the redemption.
 
-    /// Writes into the record that the code is about to be presented. Other processes then neither ask again nor wait for
-    /// the person.
+    /// Writes the note, the state of the prompt by which the record shows that the code is about to be presented. Other
+    /// processes then neither ask again nor wait for the person.
     pub(super) fn note(&mut self, code: Answered, now: Now, out: &mut Vec<LoginEffect>) -> Phase {
         let prompt = Prompt {
             attempt: code.pending.attempt,

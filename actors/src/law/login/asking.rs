@@ -1,5 +1,6 @@
 //! The first part of a login attempt, from the login claim to the prompt that a person sees. At most one prompt is open over
-//! all processes (laws 17 and 18).
+//! all processes (laws 17 and 18). A method that handles a completion takes the data of the phase that waited for it, and
+//! returns the next phase.
 
 use std::time::Duration;
 

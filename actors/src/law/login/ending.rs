@@ -1,4 +1,5 @@
-//! The end of a login attempt without tokens, after a failure or because the host or the session ends it.
+//! The end of a login attempt without tokens, after a failure or because the host or the session ends it. Each method takes
+//! the data of a phase and returns the next one.
 
 use super::LoginEffect;
 use super::machine::AttemptCore;

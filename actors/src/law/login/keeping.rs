@@ -1,4 +1,5 @@
-//! The last part of a login attempt, which stores the tokens that a redemption or a poll has brought (laws 12, 20 and 21).
+//! The last part of a login attempt, which stores the tokens that a redemption or a poll has brought (laws 12, 20 and 21). A
+//! method that handles a completion takes the data of the phase that waited for it, and returns the next phase.
 
 use super::machine::AttemptCore;
 use super::phase::{KeepStep, Keeping, Phase};
@@ -36,6 +37,7 @@ impl AttemptCore {
             refresh,
             access: issued.access,
             at: now.moment,
+            // The store compares the record with this before it installs the login (law 20).
             begun_on: Some(BegunOn {
                 epoch: pending.epoch,
                 attempt: pending.attempt,

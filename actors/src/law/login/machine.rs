@@ -289,7 +289,7 @@ impl AttemptCore {
         }
     }
 
-    /// The store or the source did not answer in time. The phase goes on as if it had reported a time-out.
+    /// The store or the login source did not answer in time. The phase goes on as if it had reported a time-out.
     fn time_out(&mut self, phase: Phase, now: Now, out: &mut Vec<LoginEffect>) -> Phase {
         const LATE: StoreFault = StoreFault::TimedOut;
         let event = match &phase {

@@ -8,10 +8,9 @@
 //!   └ contended: follow the prompt of the process that asks
 //! ```
 //!
-//! *Claim* is the login claim. *Prepare*, *show*, *judge* and *redeem* are calls of the
-//! [`LoginSource`](crate::ports::login::LoginSource), which these files call the source. *Put* stores the pending login, and
-//! *take* removes it from the store. *Note* writes the prompt's state into the record. To *follow* is to wait for the result
-//! of another process's prompt.
+//! *Claim* takes the login claim. *Prepare*, *show*, *judge* and *redeem* are calls of the [login
+//! source](crate::ports::login::LoginSource). *Put* stores the pending login, and *take* removes it from the store. *Note*
+//! writes the prompt's state into the record. To *follow* is to wait for the result of another process's prompt.
 //!
 //! The processes that share a store, on any host, agree through the record's
 //! [`Prompt`](crate::values::record::Prompt). The login claim makes sure that only one prompt is open at a time. The claim
@@ -144,7 +143,7 @@ pub enum LoginEvent {
     Renewed(Op, Result<Renewed, StoreFault>),
     /// The store has answered [`LoginEffect::Load`].
     Loaded(Op, Result<Option<Box<Record>>, StoreFault>),
-    /// The source has prepared the prompt, or cannot.
+    /// The login source has prepared the prompt, or cannot.
     Prepared(Op, Result<Prepared, LoginReason>),
     /// The pending login was stored, or not.
     Put(Op, Result<(), StoreFault>),
@@ -154,11 +153,11 @@ pub enum LoginEvent {
     Taken(Op, Result<Option<Box<PendingLogin>>, StoreFault>),
     /// The prompt can be shown, or not.
     Shown(Op, Result<LoginOffer, LoginReason>),
-    /// The source has judged the person's answer.
+    /// The login source has judged the person's answer.
     Judged(Op, Result<AuthorizationCode, LoginReason>),
-    /// The source has reported on the redemption.
+    /// The login source has reported on the redemption.
     Redeemed(Op, Redeemed),
-    /// The source has asked the server once whether the person has answered.
+    /// The login source has asked the server once whether the person has answered.
     Polled(Op, Polled),
     /// The refresh token of the login was reserved, or not.
     Reserved(Op, Result<Reservation, StoreFault>),

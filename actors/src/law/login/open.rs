@@ -1,4 +1,5 @@
-//! The part of a login attempt in which a person sees the prompt, until it is answered or ends (laws 17 and 18).
+//! The part of a login attempt in which a person sees the prompt, until it is answered or ends (laws 17 and 18). A method
+//! that handles a completion takes the data of the phase that waited for it, and returns the next phase.
 
 use std::time::Duration;
 

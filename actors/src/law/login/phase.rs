@@ -25,7 +25,7 @@ pub(super) enum Phase {
     EndingStale { op: Op },
     /// Reads the pending login of an open prompt whose process has died.
     Peeking { op: Op, prompt: Box<Prompt> },
-    /// Waits for the source.
+    /// Waits until the login source has prepared the prompt.
     Preparing { op: Op },
     /// Stores the pending login.
     Putting { op: Op, prepared: Prepared, pending: Box<PendingLogin> },
@@ -37,7 +37,7 @@ pub(super) enum Phase {
     Open(Open),
     /// Takes the pending login out of the store. Without a callback the prompt is being cancelled.
     Taking(Taking),
-    /// Waits for the source's judgement of the person's answer.
+    /// Waits for the login source's judgement of the person's answer.
     Judging { op: Op, pending: Box<PendingLogin>, key: LoginKey },
     /// Asks for the right to spend the refresh token that the login replaces, until `until` at the latest.
     ClaimingSpend { step: SpendStep, code: Answered, until: ElapsedTime },
@@ -139,7 +139,7 @@ pub(super) struct Answered {
     pub(super) code: AuthorizationCode,
     /// How many tries to write that the answer is being redeemed have failed.
     pub(super) tries: u32,
-    /// How many times the source could not send the code.
+    /// How many times the login source could not send the code.
     pub(super) unsent: u32,
 }
 
@@ -212,8 +212,8 @@ impl HeldClaim {
         self.lost || self.until.is_some_and(|until| until <= now)
     }
 
-    /// When the claim is to be renewed: in the middle of `at_least`, for which it is asked for, but not within
-    /// `store_timeout` of the last renewal. `None` for a claim that is lost or that needs no renewal.
+    /// When the claim is to be renewed, which is half of `at_least` before it runs out, but not within `store_timeout` of
+    /// the last renewal. `None` for a claim that is lost or that needs no renewal.
     pub(super) fn renewal_due(&self, at_least: Duration, store_timeout: Duration) -> Option<ElapsedTime> {
         let until = self.until.filter(|_| !self.lost)?;
         Some(until.before(at_least / 2).max(self.asked.after(store_timeout)))
@@ -229,7 +229,7 @@ pub(super) enum Decision {
     Await(ElapsedTime),
     /// The process that redeemed the answer to this prompt has died.
     EndStale(Box<Prompt>),
-    /// This prompt of another process or attempt is open.
+    /// This prompt is open, and its process has died or its attempt has ended.
     TakeOver(Box<Prompt>),
     /// No prompt is open.
     Ask,

@@ -3,9 +3,9 @@
 //! Each type and member is the stored form of the type and field of that name in `values::record`, which documents it.
 //! `_ms` stands for milliseconds. Text is a word of `words`, a digest or id in hexadecimal, or the value itself.
 //!
-//! Members are written in the order of the fields. All but `logins`, `server_named` and `settings` must be present when a record
-//! is read, because a record whose `mark` member is missing must not be read as one without a mark. A member without a value is
-//! written as `null`.
+//! Members are written in the order of the fields. All but `logins`, `server_named` and `settings` must be present when a
+//! record is read, because a record whose `mark` member is missing must not be read as one without a mark. A member without
+//! a value is written as `null`.
 //!
 //! `serde(borrow)` is on each member that contains a secret, so that no secret is copied while it is read. Flattening
 //! and internally tagged enums are not used, because serde buffers those, and the buffer would hold secrets.

@@ -184,9 +184,10 @@ impl<'a> Grant3<'a> {
     }
 }
 
-/// The default plan. A grant without a refresh token whose access token came from a flight was minted by a repeatable
-/// source. The name of that source was never stored. Such a session therefore reports a missing source
-/// (`source_missing`) until it is configured, rather than ask for a login that could not help.
+/// The renewal plan for a grant of format 2, which is the default plan with one exception. A grant without a refresh token
+/// whose access token came from a flight was renewed by a repeatable source, whose requests spend nothing. The name of that
+/// source was never stored. Such a session therefore reports a missing source (`source_missing`) until it is configured,
+/// rather than ask for a login that could not help.
 fn renewal_to_three(old: &Grant2<'_>) -> members::RenewalPlan<'static> {
     let minted =
         matches!(old.refresh, Refresh::None) && old.access.as_ref().is_some_and(|access| access.flight.is_some());
