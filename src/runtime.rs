@@ -180,7 +180,8 @@ impl RuntimeBuilder {
     }
 
     /// The HTTP client that token requests go through. Default: the crate's own over reqwest, with the feature
-    /// `reqwest`. Logins need a client that enforces the reach ([`HttpClient::enforces_reach`]).
+    /// `reqwest`. Logins need a client that enforces the reach ([`HttpClient::enforces_reach`]). Without the feature
+    /// `decompression`, the client decodes answers that a proxy compresses unasked ([`HttpClient::send`]).
     #[must_use]
     pub fn http(self, client: Arc<dyn HttpClient>) -> Self {
         Self { http: Some(client), ..self }

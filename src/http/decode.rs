@@ -1,28 +1,28 @@
 //! Decodes compressed answers.
 
-use std::io::Read;
+mod encoding;
+#[cfg(feature = "decompression")]
+mod layers;
 
-use brotli_decompressor::Decompressor;
-use flate2::bufread::GzDecoder;
-use flate2::{Decompress, FlushDecompress, Status};
 use http::{HeaderMap, Response, StatusCode, header};
 use serde::de::IgnoredAny;
-use zeroize::Zeroizing;
 
+use self::encoding::{starts_like_an_object, text};
+#[cfg(feature = "decompression")]
+use self::layers::decoded;
 use super::pair::holds_pair;
 use super::{Body, MaybeSent};
 
-/// The maximum number of encodings that are undone, one after another.
-const MAX_LAYERS: usize = 4;
-
-/// The first bytes of a gzip member that is compressed with deflate, the only method there is (RFC 1952 section 2.3).
-const GZIP: &[u8] = &[0x1f, 0x8b, 8];
-
 /// Decodes the body of `answer` if it is compressed with gzip, deflate (in a zlib wrapper or bare) or brotli, or with
-/// several of them. An answer that is not compressed is returned unchanged.
+/// several of them. An answer that is not compressed is returned unchanged. This needs the feature `decompression`, which the
+/// feature `reqwest` turns on.
 ///
-/// Token requests ask for `identity`, but some proxies compress nevertheless. The refresh grant calls this function on
-/// each answer, so an [`HttpClient`](super::HttpClient) may return a compressed body as it arrived.
+/// Token requests ask for `identity`, but some proxies compress nevertheless. The library calls this function on each answer, so
+/// with the feature an [`HttpClient`](super::HttpClient) may return a compressed body as it arrived.
+///
+/// **Without the feature** every answer is returned unchanged, and for one that is compressed a warning is logged. Its status and
+/// headers still count, but its body cannot be read. If it answers a refresh, the outcome of that refresh is in doubt, and the new
+/// tokens in it are lost. So a client must then decode the bodies itself.
 ///
 /// The headers are a hint, because some proxies decompress a body and keep its `Content-Encoding`, and others remove
 /// it:
@@ -42,11 +42,33 @@ const GZIP: &[u8] = &[0x1f, 0x8b, 8];
 ///
 /// [`MaybeSent::TooLarge`] if a decoded body would be longer than `max_answer` bytes. No more than that is decoded.
 pub fn decode(answer: Response<Body>, max_answer: usize) -> Result<Response<Body>, MaybeSent> {
-    let Some(body) = decoded(answer.headers(), answer.body().as_bytes(), max_answer)? else { return Ok(answer) };
+    let Some(body) = decoded(answer.headers(), answer.body().as_bytes(), max_answer)? else {
+        #[cfg(not(feature = "decompression"))]
+        warn_if_compressed(&answer);
+        return Ok(answer);
+    };
     let mut answer = answer.map(|_| body);
     answer.headers_mut().remove(header::CONTENT_ENCODING);
     answer.headers_mut().remove(header::CONTENT_LENGTH);
     Ok(answer)
+}
+
+/// No encoding is undone, because the decoders are not part of this build.
+#[cfg(not(feature = "decompression"))]
+fn decoded(_: &HeaderMap, _: &[u8], _: usize) -> Result<Option<Body>, MaybeSent> {
+    Ok(None)
+}
+
+/// Logs that an answer cannot be read, with the remedy, if its body is compressed.
+#[cfg(not(feature = "decompression"))]
+fn warn_if_compressed(answer: &Response<Body>) {
+    let Some(encoding) = encoding::of_body(answer.headers(), answer.body().as_bytes()) else { return };
+    tracing::warn!(
+        encoding,
+        status = answer.status().as_u16(),
+        "a server's answer is compressed and cannot be read: turn on the feature `decompression` of tokenkeeper, or decode \
+         answers in the host's HTTP client"
+    );
 }
 
 /// Whether the bytes of a body that have arrived so far contain a whole JSON object, after [`decode`].
@@ -79,166 +101,6 @@ fn matches(headers: &HeaderMap, arrived: &[u8], max_answer: usize, holds: impl F
     }
 }
 
-/// The decoded body, or `None` if the body is not compressed.
-fn decoded(headers: &HeaderMap, body: &[u8], max: usize) -> Result<Option<Body>, MaybeSent> {
-    let mut named = named(headers);
-    let mut decoded: Option<Body> = None;
-    for _ in 0..MAX_LAYERS {
-        let bytes = decoded.as_ref().map_or(body, Body::as_bytes);
-        if bytes.is_empty() || starts_like_an_object(bytes) {
-            break;
-        }
-        let name = named.pop();
-        match layer(bytes, name, max)? {
-            Some(body) => decoded = Some(body),
-            // The encoding that the header names may have been removed by a proxy already.
-            None if name.is_some() => {}
-            None => break,
-        }
-    }
-    Ok(decoded)
-}
-
-/// An encoding that a header names.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Named {
-    Gzip,
-    Deflate,
-    Brotli,
-}
-
-/// The encodings in the order in which they were applied. Unknown names are left out, such as `identity` and, from some
-/// servers, `utf-8`.
-fn named(headers: &HeaderMap) -> Vec<Named> {
-    let values = headers.get_all(header::CONTENT_ENCODING);
-    let names = values.iter().filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(','));
-    let known = names.filter_map(|name| match name.trim().to_ascii_lowercase().as_str() {
-        "gzip" | "x-gzip" => Some(Named::Gzip),
-        "deflate" => Some(Named::Deflate),
-        "br" => Some(Named::Brotli),
-        _ => None,
-    });
-    known.collect()
-}
-
-/// The body without its outermost encoding, or `None` if that cannot be undone.
-fn layer(bytes: &[u8], name: Option<Named>, max: usize) -> Result<Option<Body>, MaybeSent> {
-    if bytes.starts_with(GZIP) {
-        return Ok(gunzipped(bytes, max)?.usable());
-    }
-    if is_zlib(bytes)
-        && name != Some(Named::Brotli)
-        && let Some(body) = inflated(bytes, true, max)?.usable()
-    {
-        return Ok(Some(body));
-    }
-    match name {
-        Some(Named::Deflate) => Ok(inflated(bytes, false, max)?.usable()),
-        Some(Named::Brotli) => Ok(drained(Decompressor::new(bytes, 4096), max)?.usable()),
-        Some(Named::Gzip) | None => Ok(None),
-    }
-}
-
-/// The output of a decoder.
-struct Output {
-    body: Body,
-    /// Whether the stream ended as its format demands.
-    ended: bool,
-}
-
-impl Output {
-    /// A damaged body is used only if its reader would detect the damage. A form-encoded body that breaks off looks
-    /// complete, and its last token may be cut off.
-    fn usable(self) -> Option<Body> {
-        Some(self.body).filter(|body| self.ended || starts_like_an_object(body.as_bytes()))
-    }
-}
-
-fn gunzipped(mut bytes: &[u8], max: usize) -> Result<Output, MaybeSent> {
-    let mut whole = Output { body: Body::default(), ended: true };
-    // A gzip stream may have several members. Padding after the last one is ignored.
-    while whole.ended && bytes.starts_with(GZIP) {
-        let mut decoder = GzDecoder::new(bytes);
-        whole.ended = append(&mut whole.body, &mut decoder, max)?;
-        bytes = decoder.into_inner();
-    }
-    Ok(whole)
-}
-
-fn drained(mut decoder: impl Read, max: usize) -> Result<Output, MaybeSent> {
-    let mut body = Body::default();
-    let ended = append(&mut body, &mut decoder, max)?;
-    Ok(Output { body, ended })
-}
-
-/// Appends the output of `decoder`. Returns whether its stream ended as its format demands.
-fn append(body: &mut Body, decoder: &mut impl Read, max: usize) -> Result<bool, MaybeSent> {
-    let mut piece = Piece::new([0; PIECE]);
-    loop {
-        match decoder.read(piece.as_mut_slice()) {
-            Ok(0) => return Ok(true),
-            Ok(length) => push(body, piece.get(..length).unwrap_or_default(), max)?,
-            Err(_) => return Ok(false),
-        }
-    }
-}
-
-/// Inflates a zlib stream (RFC 1950), or a bare deflate stream (RFC 1951), which must take up all of `bytes`.
-///
-/// flate2's readers are not used, because they take a truncated stream for a whole one.
-fn inflated(bytes: &[u8], zlib: bool, max: usize) -> Result<Output, MaybeSent> {
-    let mut decoder = Decompress::new(zlib);
-    let mut body = Body::default();
-    let mut piece = Piece::new([0; PIECE]);
-    let mut rest = bytes;
-    loop {
-        let (read, written) = (decoder.total_in(), decoder.total_out());
-        let status = decoder.decompress(rest, piece.as_mut_slice(), FlushDecompress::None);
-        let [read, written] = [decoder.total_in() - read, decoder.total_out() - written]
-            .map(|count| usize::try_from(count).unwrap_or(usize::MAX));
-        rest = rest.get(read..).unwrap_or_default();
-        push(&mut body, piece.get(..written).unwrap_or_default(), max)?;
-        let ended = match status {
-            Ok(Status::StreamEnd) => zlib || rest.is_empty(),
-            Ok(_) if (read, written) != (0, 0) => continue,
-            Ok(_) | Err(_) => false,
-        };
-        return Ok(Output { body, ended });
-    }
-}
-
-/// The size of a decoder's output buffer.
-const PIECE: usize = 4096;
-
-/// A decoder's output buffer, which holds tokens.
-type Piece = Zeroizing<[u8; PIECE]>;
-
-fn push(body: &mut Body, piece: &[u8], max: usize) -> Result<(), MaybeSent> {
-    if piece.len() > max.saturating_sub(body.as_bytes().len()) {
-        return Err(MaybeSent::TooLarge);
-    }
-    body.extend(piece);
-    Ok(())
-}
-
-/// Whether `bytes` start with a zlib header: method, window and checksum, without a preset dictionary (RFC 1950
-/// section 2.2).
-fn is_zlib(bytes: &[u8]) -> bool {
-    let [method, flags, ..] = *bytes else { return false };
-    let checked = u16::from_be_bytes([method, flags]).is_multiple_of(31);
-    method & 0x0f == 8 && method >> 4 <= 7 && flags & 0x20 == 0 && checked
-}
-
-/// `bytes` from their first character that is not blank.
-fn text(bytes: &[u8]) -> &[u8] {
-    bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes).trim_ascii_start()
-}
-
-/// Whether `bytes` start like a JSON object. A compressed body of a sensible size never does.
-fn starts_like_an_object(bytes: &[u8]) -> bool {
-    text(bytes).starts_with(b"{")
-}
-
 /// Whether `bytes` start with a whole JSON object. Text after it does not matter.
 fn is_object(bytes: &[u8]) -> bool {
     let mut values = serde_json::Deserializer::from_slice(text(bytes)).into_iter::<IgnoredAny>();
@@ -246,4 +108,5 @@ fn is_object(bytes: &[u8]) -> bool {
 }
 
 #[cfg(test)]
+#[cfg(feature = "decompression")]
 mod tests;

@@ -60,8 +60,12 @@ pub trait HttpClient: fmt::Debug + Send + Sync + 'static {
     ///   connection breaks or the time-out passes before its framing ends. If the body breaks off before that, and the bytes
     ///   so far can be used as an answer ([`is_answer`]), they are returned as the body, unchanged. This is so when both tokens
     ///   of an answer with status 200 have arrived. The caller notices from the JSON that it breaks off. An invalid header
-    ///   line is skipped, and more than 100 headers are read. A compressed body may be returned as it arrived, with its
-    ///   `Content-Encoding`, or decoded. The caller [decodes](decode()) it.
+    ///   line is skipped, and more than 100 headers are read.
+    /// - **Decoded.** Requests ask for `identity`, but some proxies compress nevertheless (gzip, deflate, brotli). With the
+    ///   feature `decompression`, a compressed body may be returned as it arrived, with its `Content-Encoding`, because the
+    ///   caller [decodes](decode()) it. Without the feature, the client decodes it and removes the header. An answer that stays
+    ///   compressed is not read. If it brought new tokens they are lost, and a strict server ends the session when the old
+    ///   refresh token comes back.
     ///
     /// # Errors
     ///

@@ -9,6 +9,7 @@ use flate2::write::{DeflateEncoder, GzEncoder, ZlibEncoder};
 use http::HeaderValue;
 use proptest::prelude::*;
 
+use super::encoding::{is_zlib, of_body};
 use super::*;
 
 const JSON: &str = r#"{"access_token":"at-1","refresh_token":"rt-1","expires_in":3600}"#;
@@ -132,6 +133,35 @@ fn what_cannot_be_decoded_stays_as_it_is() {
         (vec!["deflate"], vec![0x78]),
     ] {
         assert_eq!(text_of(&encodings, &body), body, "{encodings:?}");
+    }
+}
+
+/// A build without the decoders names the encoding that it cannot undo, and takes no text for a compressed body.
+#[test]
+fn the_encoding_of_a_body_shows_without_decoding_it() {
+    let of = |encodings: &[&str], body: &[u8]| of_body(&headers(encodings), body);
+    for body in [JSON, FORM] {
+        for named in [vec![], vec!["gzip"], vec!["deflate"], vec!["br"], vec!["utf-8"], vec!["br, gzip"]] {
+            assert_eq!(of(&named, body.as_bytes()), None, "{named:?}");
+            assert_eq!(of(&named, &gzip(body)), Some("gzip"), "{named:?}");
+            let zlib_as = if named == ["br"] { "br" } else { "deflate" };
+            assert_eq!(of(&named, &zlib(body)), Some(zlib_as), "{named:?}");
+        }
+        assert_eq!(of(&["deflate"], &deflate(body)), Some("deflate"));
+    }
+    assert_eq!(of(&["br"], &brotli()), Some("br"));
+    assert_eq!(of(&["identity", "br, identity"], &brotli()), Some("br"));
+    for (named, body) in [
+        (vec!["gzip"], b"<html>no such page</html>".as_slice()),
+        (vec!["br"], b"error=invalid_grant"),
+        (vec!["deflate"], b""),
+        (vec!["br"], b"\xef\xbb\xbf {\"a\":\"\xff\"}"),
+        (vec![], b"hCard"),
+        (vec!["gzip"], b"caf\xe9"),
+        // It could be compressed with brotli or without a header of zlib, but nothing says so.
+        (vec![], b"\xff\xfe"),
+    ] {
+        assert_eq!(of(&named, body), None, "{named:?}");
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::mpsc;
 use std::time::Duration;
 
-use http::Response;
+use http::{HeaderValue, Response, header};
 use tokenkeeper::http::{Body, Exchange, HttpClient, decode};
 use tokio::sync::oneshot;
 
@@ -120,14 +120,31 @@ pub async fn more_than_a_hundred_headers_are_read(client: Arc<dyn HttpClient>) -
     is_read(&client, "300 headers", AMPLE, act, OBJECT).await
 }
 
-/// A proxy compresses although the request asks for `identity`. The body can be decoded.
+/// A proxy compresses although the request asks for `identity`. The client decodes the body, or returns it so that tokenkeeper
+/// decodes it, for which tokenkeeper needs its feature `decompression`.
 pub async fn a_compressed_answer_can_be_decoded(client: Arc<dyn HttpClient>) -> Finding {
     for (encoding, body) in COMPRESSED {
         let head = format!("HTTP/1.1 200 OK\r\nContent-Encoding: {encoding}\r\nContent-Length: {}\r\n\r\n", body.len());
-        let act = Act::Answer([head.as_bytes(), body].concat());
-        is_read(&client, encoding, AMPLE, act, OBJECT).await?;
+        let server = Server::always(Act::Answer([head.as_bytes(), body].concat())).await?;
+        let outcome = call_within(&client, &server, AMPLE, 10_000).await?;
+        let is_as_it_arrived = outcome.as_ref().is_ok_and(|answer| answer.body().as_bytes() == *body);
+        ensure(!is_as_it_arrived || tokenkeeper_decodes(encoding, body), || {
+            format!(
+                "{encoding}: the client returned a compressed answer as it arrived, and this build of tokenkeeper does not \
+                 decode it: turn on tokenkeeper's feature `decompression`, or decode answers in the client"
+            )
+        })?;
+        has_body(outcome, encoding, OBJECT)?;
+        arrived_once(&server.log())?;
     }
     Ok(())
+}
+
+/// Whether tokenkeeper is built with its feature `decompression`.
+fn tokenkeeper_decodes(encoding: &'static str, body: &[u8]) -> bool {
+    let mut answer = Response::new(Body::new(body));
+    answer.headers_mut().insert(header::CONTENT_ENCODING, HeaderValue::from_static(encoding));
+    decode(answer, 10_000).is_ok_and(|answer| answer.body().as_bytes() == OBJECT.as_bytes())
 }
 
 /// The time-out passes while the runtime's only thread is blocked, and the answer arrives in that time. The client
