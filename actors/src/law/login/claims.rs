@@ -28,6 +28,7 @@ impl AttemptCore {
         op
     }
 
+    /// The store has answered [`LoginEffect::Claim`].
     pub(super) fn claim_answered(
         &mut self,
         phase: Phase,
@@ -92,6 +93,7 @@ impl AttemptCore {
         });
     }
 
+    /// `claim`, which was granted just now, with the time until which it lasts.
     pub(super) fn hold(claim: Claim, now: Now) -> HeldClaim {
         let until = claim.remaining.map(|remaining| now.elapsed().after(remaining));
         HeldClaim { claim, until, asked: now.elapsed(), renewal: None, lost: false }
@@ -113,6 +115,7 @@ impl AttemptCore {
         held.filter_map(|held| held.renewal_due(at_least, store_timeout)).min()
     }
 
+    /// Renews the claims whose renewal is due.
     pub(super) fn renew(&mut self, now: Now, out: &mut Vec<LoginEffect>) {
         let (at_least, store_timeout) = (self.claim_length(), self.equipment.timeouts.store_timeout);
         let mut ops = self.ops;

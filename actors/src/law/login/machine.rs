@@ -1,7 +1,7 @@
-//! The attempt machine: its state, the dispatch of events, its claims and its conclusion.
+//! The state of a login attempt, the dispatch of its events, and its conclusion.
 //!
-//! [`LoginAttempt`] is an [`AttemptCore`] and a [`Phase`]. As in a flight, a handler is a method of the core that takes the
-//! data of the phase by value and returns the next phase.
+//! [`LoginAttempt`] is an [`AttemptCore`] and a [`Phase`]. A handler is a method of the core that takes the data of the phase
+//! by value and returns the next phase. The neighbouring files have the handlers.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -50,7 +50,7 @@ pub(super) struct AttemptCore {
     pub(super) restarts: u32,
     /// The time until which the prompts of other processes are followed.
     pub(super) follow_until: ElapsedTime,
-    /// Whether the attempt has reported that another process asks ([`LoginReport::Elsewhere`]).
+    /// Whether another process asks, as the attempt has reported ([`LoginReport::Elsewhere`]).
     pub(super) elsewhere: bool,
     /// The epoch that the session is being logged out of.
     pub(super) logged_out: Option<Epoch>,

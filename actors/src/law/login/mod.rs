@@ -3,7 +3,7 @@
 //! ```text
 //!                                            ┌─ person: yes ─→ take → judge → claim the right to spend → note → redeem ─→ reserve → install
 //! claim → read → prepare → put → note → show ┤                                                            │
-//!   │       │ the asker of an open prompt    ├─ person: no, cancelled, too late ─→ note the end           └─ refused, lost: note the end
+//!   │       │ the process of an open prompt  ├─ person: no, cancelled, too late ─→ note the end           └─ refused, lost: note the end
 //!   │       │ has died: show its prompt again└─ answered in another process: follow
 //!   └ contended: follow the prompt of the process that asks
 //! ```
