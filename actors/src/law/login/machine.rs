@@ -1,7 +1,7 @@
 //! The state of a login attempt, the dispatch of its events, and its conclusion.
 //!
-//! [`LoginAttempt`] is an [`AttemptCore`] and a [`Phase`]. A handler is a method of the core that takes the data of the phase
-//! by value and returns the next phase. The neighbouring files have the handlers.
+//! [`LoginAttempt`] is an [`AttemptCore`] and a [`Phase`]. A handler is a method of the core that takes the data of the
+//! phase by value and returns the next phase. The neighbouring files have the handlers.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
