@@ -1,5 +1,7 @@
-//! The accounts of the sessions at the first upstream. Each login there has an account of its own, and the account's name
-//! contains the time at which the login began. So a replica finds the logins that another one left behind.
+//! The accounts of the sessions at the first upstream, and the sweep, which forgets those whose logins were not completed.
+//!
+//! Each login at the first upstream has an account of its own. The account's name contains the time at which the login began,
+//! so that each replica can find the logins that another replica began and did not complete.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -13,23 +15,24 @@ use crate::gateway::{Gateway, Inner, LOGIN_LIFETIME, count};
 
 const PREFIX: &str = "login-";
 
-/// The time after which a login that was not completed never will be. It is more than its lifetime, because the clocks of
-/// replicas differ, and because an answer may be redeemed at its end.
+/// The age from which a login that was not completed never will be. It is more than the login's lifetime, because the clocks
+/// of replicas differ, and because an answer that arrives at the end of the lifetime is still redeemed.
 const OVER: Duration = LOGIN_LIFETIME.saturating_mul(2);
 
-/// The account of a login that begins now.
+/// The account of a login that begins now. `number` is random.
 pub(crate) fn of_login(now: WallTime, number: [u8; 16]) -> String {
     format!("{PREFIX}{}-{}", now.as_millis(), URL_SAFE_NO_PAD.encode(number))
 }
 
-/// When the login with this account began. `None` for an account of the host's, which the gateway never forgets.
+/// When the login with this account began. `None` for an account that the host [enrolled](Gateway::enroll), which the gateway
+/// never forgets.
 pub(crate) fn began(account: &str) -> Option<WallTime> {
     let (began, number) = account.strip_prefix(PREFIX)?.split_once('-')?;
     let is_number = URL_SAFE_NO_PAD.decode(number).is_ok_and(|number| number.len() == 16);
     is_number.then(|| began.parse().ok().map(WallTime::from_millis))?
 }
 
-/// Remembers which logins were checked for completion. Each login is checked once, when it is over.
+/// Remembers which logins the sweeps have checked. Each login is checked once, when it can no longer be completed.
 #[derive(Debug, Default)]
 pub(crate) struct Sweeps(Mutex<Swept>);
 
@@ -37,12 +40,12 @@ pub(crate) struct Sweeps(Mutex<Swept>);
 struct Swept {
     /// All logins that began before this time were checked.
     until: WallTime,
-    /// The time from which a sign-in starts the next check.
+    /// The time from which a sign-in starts the next sweep.
     next: WallTime,
 }
 
 impl Sweeps {
-    /// Whether a sign-in is to start a check now. If so, the next one is due after a login's lifetime.
+    /// Whether a sign-in is to start a sweep now. If so, the next one is due after a login's lifetime.
     pub(crate) fn are_due(&self, now: WallTime) -> bool {
         let mut swept = self.swept();
         let is_due = swept.next <= now;
@@ -57,7 +60,7 @@ impl Sweeps {
         self.swept().until
     }
 
-    /// Logins that began before this time are over.
+    /// The time before which a login must have begun, so that it can no longer be completed.
     pub(crate) fn until(now: WallTime) -> WallTime {
         let over = u64::try_from(OVER.as_millis()).unwrap_or(u64::MAX);
         WallTime::from_millis(now.as_millis().saturating_sub(over))
@@ -118,7 +121,7 @@ impl Gateway {
 }
 
 impl Inner {
-    /// Forgets a session at the first upstream that will not be used again, unless its account is the host's.
+    /// Forgets a session at the first upstream that will not be used again, unless the host enrolled its account.
     pub(crate) async fn forget(&self, account: &str) {
         let first = self.upstreams.first().filter(|_| began(account).is_some());
         let Some(session) = first.and_then(|first| self.session(first, account).ok()) else { return };

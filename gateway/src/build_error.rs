@@ -1,4 +1,4 @@
-//! The errors of the builders.
+//! The errors of building a gateway and its layers.
 
 /// Why a gateway, or a layer of it, could not be built.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -13,7 +13,7 @@ pub enum BuildError {
     /// A resource is not at the issuer's origin, or there is none.
     #[error("a resource must be a URL at the issuer's origin, without a query, that was given to the builder")]
     Resource,
-    /// There is no upstream, or its name is not made like one or is that of another.
+    /// There is no upstream, the name of one has another length or other characters than allowed, or two have the same name.
     #[error(
         "there must be an upstream, and each one's name must be 1 to 32 lower-case letters, digits and hyphens, and its own"
     )]
@@ -38,10 +38,10 @@ pub enum BuildError {
         /// The scopes that the gateway has.
         known: String,
     },
-    /// There is no store.
+    /// The builder was given no store.
     #[error("there is no store: give one with GatewayBuilder::store")]
     NoStore,
-    /// The clock could not be made.
+    /// The default clock could not be made, because it draws a random number.
     #[error("the operating system gave no random numbers: check that /dev/urandom or its equivalent can be read")]
     NoRandomness,
 }

@@ -13,10 +13,11 @@ use crate::store::{Entry, Expiring, GatewayStore, Key, Person, Revision, StoreTr
 /// The maximum number of families of one person, so that one account cannot fill the store.
 const MAX_OF_PERSON: usize = 100;
 
-/// The maximum number of times that a request reads the family. It reads again after each change by another request. Within the
-/// grace one change is enough for all, because the refreshes after it are answered without a change.
+/// The maximum number of times that a request reads the family. It reads again after each change by another request. Within
+/// [`Limits::grace`] one change is enough for all, because the refreshes after it are answered without a change.
 const TRIES: usize = 16;
 
+/// The families in the store, with the rules that judge requests by them.
 #[derive(Clone, Debug)]
 pub(crate) struct Families {
     store: Arc<dyn GatewayStore>,
@@ -68,8 +69,8 @@ impl Families {
         }
     }
 
-    /// Makes room for a further family of a person, if the person has the maximum number. The families that were not used for
-    /// the longest are removed. Returns those, and the families of the person's list that had ended before.
+    /// Makes room for a further family of a person, if the person has [`MAX_OF_PERSON`]. The families that were not used for the
+    /// longest are removed. Returns those, and the families in [`Person::families`] that had ended before.
     pub(crate) async fn make_room(&self, subject: &str, now: WallTime) -> Result<Vec<FamilyId>, StoreTrouble> {
         let known = self.people.person(subject, now).await?.map(|person| person.families).unwrap_or_default();
         let (mut gone, mut alive) = (Vec::new(), Vec::new());
@@ -93,7 +94,7 @@ impl Families {
         Ok(gone)
     }
 
-    /// Judges a request, and stores the change before it returns the answer.
+    /// Judges a request by the family ([`Family::judge`]), and stores the change before it returns the answer.
     pub(crate) async fn ask(
         &self,
         id: FamilyId,

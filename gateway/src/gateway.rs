@@ -1,4 +1,4 @@
-//! The gateway and its builder.
+//! The [`Gateway`], which the routes of `server` and the layer of `inbound` share, and its builder.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -45,6 +45,7 @@ pub(crate) const LOGIN_LIFETIME: Duration = Duration::from_secs(600);
 #[derive(Clone)]
 pub struct Gateway(pub(crate) Arc<Inner>);
 
+/// The settings and state that all clones of a [`Gateway`] share.
 pub(crate) struct Inner {
     pub(crate) issuer: String,
     pub(crate) name: String,
@@ -54,7 +55,9 @@ pub(crate) struct Inner {
     pub(crate) families: Families,
     pub(crate) people: People,
     pub(crate) clients: Clients,
+    /// Whether client ID metadata documents are accepted.
     pub(crate) takes_documents: bool,
+    /// The upstreams in the order of the builder. The first one identifies the persons.
     pub(crate) upstreams: Vec<Upstream>,
     pub(crate) resources: Vec<ResourceUri>,
     pub(crate) scopes: Vec<String>,
@@ -67,16 +70,17 @@ pub(crate) struct Inner {
     pub(crate) counters: Counters,
 }
 
-/// The logins that wait for a person, by their keys, with the time at which each one expires.
+/// The upstream logins of this process, whose number is bounded.
 #[derive(Debug)]
 pub(crate) struct OpenLogins {
+    /// The logins that wait for a person, by the names of their cookies, with the time at which each one expires.
     open: Mutex<BTreeMap<String, WallTime>>,
-    /// The number of logins that have begun, and whose page the provider's session has not returned yet.
+    /// The number of logins for which the upstream's session was asked for the provider's page, and has not returned it yet.
     beginning: AtomicUsize,
     max: usize,
 }
 
-/// The place of a login that begins. It is free again when this is dropped.
+/// Counts one login as beginning until it is dropped.
 pub(crate) struct Place<'a>(&'a OpenLogins);
 
 impl Drop for Place<'_> {
@@ -86,7 +90,7 @@ impl Drop for Place<'_> {
 }
 
 impl OpenLogins {
-    /// A place for a further login, unless there are too many.
+    /// Counts a further login as beginning. `None` if there are too many already.
     pub(crate) fn place(&self, now: WallTime) -> Option<Place<'_>> {
         let place = Place(self);
         let beginning = self.beginning.fetch_add(1, Ordering::AcqRel);
@@ -95,13 +99,15 @@ impl OpenLogins {
         (open.len() + beginning < self.max).then_some(place)
     }
 
-    pub(crate) fn opened(&self, key: String, now: WallTime) {
+    /// Notes that the login with this cookie waits for a person from now on.
+    pub(crate) fn opened(&self, cookie: String, now: WallTime) {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        open.insert(key, now.after(LOGIN_LIFETIME));
+        open.insert(cookie, now.after(LOGIN_LIFETIME));
     }
 
-    pub(crate) fn closed(&self, key: &str) {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
+    /// Notes that the login with this cookie has ended.
+    pub(crate) fn closed(&self, cookie: &str) {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner).remove(cookie);
     }
 
     fn count(&self, now: WallTime) -> usize {
@@ -128,13 +134,14 @@ pub struct GatewayCounts {
     pub revoked: u64,
     /// Inbound requests that were refused with 401.
     pub refused: u64,
-    /// Sessions at the first upstream that were forgotten, because their persons have newer ones, or because their logins were
-    /// not completed.
+    /// Sessions at the first upstream that were [forgotten](AuthSession::forget), because their persons have newer ones, or
+    /// because their logins were not completed.
     pub forgotten: u64,
     /// Upstream logins that wait for a person now.
     pub open_logins: usize,
 }
 
+/// The running counts behind [`GatewayCounts`].
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
     pub(crate) codes: AtomicU64,
@@ -183,7 +190,7 @@ impl Gateway {
         server::router(self)
     }
 
-    /// The layer for the routes of a resource, which is one of the builder's.
+    /// The layer for the routes of a resource that was given to [`GatewayBuilder::resource`].
     ///
     /// # Errors
     ///
@@ -219,8 +226,9 @@ impl Gateway {
         Ok(subject)
     }
 
-    /// Signs a person out, everywhere. Their tokens, codes and browsers that have begun until now end, in all replicas. Their
-    /// sessions at the upstreams stay, and the host ends those by itself.
+    /// Signs a person out of the gateway, in all replicas. The tokens and codes that were issued to the person's clients until
+    /// now are refused, and no browser counts as signed in. The person's sessions at the upstreams stay. A host that wants to
+    /// end those too [logs them out](AuthSession::logout).
     ///
     /// # Errors
     ///
@@ -257,11 +265,13 @@ impl Inner {
         self.clock.now()
     }
 
-    /// When a person who is in use now may be forgotten. Each family of theirs has ended by then.
+    /// The time until which the store keeps a person who signs in or gets a code now. Each family of the person has ended by
+    /// then.
     pub(crate) fn person_expires(&self, now: WallTime) -> WallTime {
         now.after(self.limits.family_lifetime).after(LOGIN_LIFETIME)
     }
 
+    /// The upstream of this name, with its index among the upstreams.
     pub(crate) fn upstream(&self, name: &str) -> Option<(usize, &Upstream)> {
         self.upstreams.iter().enumerate().find(|(_, upstream)| upstream.name == name)
     }
@@ -299,7 +309,7 @@ pub enum EnrollError {
     Store,
 }
 
-/// Builds a [`Gateway`]. A store, an upstream and a resource are required. The first upstream names the persons.
+/// Builds a [`Gateway`]. A store, an upstream and a resource are required. The first upstream identifies the persons.
 #[derive(Debug)]
 #[must_use]
 pub struct GatewayBuilder {
@@ -340,7 +350,7 @@ impl GatewayBuilder {
         Self { store: Some(store), ..self }
     }
 
-    /// A further upstream. The first one names the persons ([`identify`](Self::identify)).
+    /// A further upstream. The first one identifies the persons ([`identify`](Self::identify)).
     pub fn upstream(mut self, upstream: Upstream) -> Self {
         self.upstreams.push(upstream);
         self
@@ -363,13 +373,14 @@ impl GatewayBuilder {
     }
 
     /// Accepts client ID metadata documents, and fetches them with `http`, which must
-    /// [enforce](HttpClient::enforces_reach) their reach. Default: they are not accepted.
+    /// [enforce](HttpClient::enforces_reach) the [`Reach`] of each request, so that no document's URL leads into a private
+    /// network. Default: they are not accepted.
     pub fn documents(self, http: Arc<dyn HttpClient>) -> Self {
         Self { documents: Some(http), ..self }
     }
 
-    /// A scheme without a dot that an app owns on the persons' machines, such as `our-app`. Its redirect addresses are accepted,
-    /// as those of schemes with a dot are, and those of the editors and assistants that are known.
+    /// Accepts redirect addresses of `scheme`, which has no dot and belongs to an app on the persons' machines, such as
+    /// `our-app`. Schemes with a dot, and those of known editors and assistants, are accepted without this call.
     pub fn app_scheme(mut self, scheme: impl Into<String>) -> Self {
         self.apps.push(scheme.into());
         self
@@ -380,8 +391,8 @@ impl GatewayBuilder {
         Self { admission: Some(admission), ..self }
     }
 
-    /// Names the persons who sign in at the first upstream. Default: [`IdentifyByUser`], under the upstream's name. After a
-    /// change of it, the same persons have other subjects.
+    /// Identifies the persons who sign in at the first upstream. Default: [`IdentifyByUser`], under the upstream's name. A
+    /// gateway that later identifies its persons in another way gives the same persons other subjects.
     pub fn identify(self, identify: Arc<dyn Identify>) -> Self {
         Self { identify: Some(identify), ..self }
     }

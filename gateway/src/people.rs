@@ -1,4 +1,5 @@
-//! Persons: how an upstream login becomes a subject of the gateway, and where the subject's sessions are.
+//! Persons. [`Identify`] turns a login at the first upstream into a subject of the gateway, [`Upstream`] is a provider at which
+//! persons have sessions, and `People` stores which session belongs to which subject.
 
 use std::fmt;
 use std::sync::Arc;
@@ -157,8 +158,8 @@ impl People {
         Self { store }
     }
 
-    /// The person. Their account is that of their session at the first upstream. Those at the other upstreams have the subject
-    /// as their account.
+    /// The stored person of a subject. [`Person::account`] is the account of the session at the first upstream. The sessions at
+    /// other upstreams have the subject as their account.
     pub(crate) async fn person(&self, subject: &str, now: WallTime) -> Result<Option<Person>, StoreTrouble> {
         let stored = self.store.load(&Key::Person(subject.to_owned()), now).await?;
         Ok(stored.and_then(|stored| match stored.entry {
@@ -178,7 +179,7 @@ impl People {
         now: WallTime,
     ) -> Result<Option<String>, PeopleError> {
         let next = |present: Option<Person>| match (present, account.map(str::to_owned)) {
-            // The person is now on another session, which was signed in or enrolled.
+            // The person's session is another one from now on, because of a sign-in or an enrolment.
             (Some(present), Some(account)) if present.account != account => {
                 let former = Some(present.account);
                 Some(Person { account, former, ..present })
@@ -189,12 +190,12 @@ impl People {
         };
         let before = self.change(subject, next, expires, now).await?;
         let moved = before.filter(|before| account.is_some_and(|account| account != before.account));
-        // A host may enroll the account before the last one again.
+        // A host may enroll an account again that the person had before the last one. It is then in use.
         Ok(moved.and_then(|before| before.former).filter(|former| Some(former.as_str()) != account))
     }
 
-    /// Adds a family to the person's list, and takes those that are gone off it. A person who is not stored is not added. The
-    /// person is kept until `expires`.
+    /// Adds a family to [`Person::families`], and removes those in `gone`. A person who is not stored is not added. The person is
+    /// kept until `expires`.
     pub(crate) async fn begins(
         &self,
         subject: &str,
@@ -213,13 +214,14 @@ impl People {
     }
 
     /// Notes that the subject has signed out now. Each later use of a cookie or token that began until now is refused
-    /// ([`Person::has_ended`]). For a subject without a person, nothing is written.
+    /// ([`Person::has_ended`]). For a subject who is not stored, nothing is written.
     pub(crate) async fn sign_out(&self, subject: &str, expires: WallTime, now: WallTime) -> Result<(), PeopleError> {
         let next = |present: Option<Person>| Some(Person { signed_out: Some(now.as_millis()), ..present? });
         self.change(subject, next, expires, now).await.map(drop)
     }
 
-    /// Makes a change, and returns the person before.
+    /// Makes a change, and returns the person as stored before it. `next` computes the person to be stored, or `None` if nothing
+    /// is to be written.
     async fn change(
         &self,
         subject: &str,

@@ -1,4 +1,4 @@
-//! The gateway's time, which never goes back.
+//! The gateway's clock, which never goes back.
 
 use std::sync::{Arc, Mutex, PoisonError};
 

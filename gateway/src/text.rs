@@ -1,4 +1,4 @@
-//! Text that a stranger wrote, made fit to be shown.
+//! Text that a client or a provider chose, made safe to show on the gateway's pages.
 
 /// The maximum length of a name in characters.
 const MAX_NAME: usize = 64;

@@ -1,4 +1,4 @@
-//! The host's own judgement of clients.
+//! The hook by which the host admits or refuses clients.
 
 use std::fmt;
 use std::time::Duration;

@@ -1,7 +1,8 @@
-//! Client ID metadata documents, whose URL is the client's identifier (draft-ietf-oauth-client-id-metadata-document).
+//! Client ID metadata documents, whose URL is the client's identifier (draft-ietf-oauth-client-id-metadata-document). This file
+//! fetches and reads them, and `kept` remembers the results.
 //!
-//! A document is read when a sign-in begins. While its host has trouble, the last good document is used for a day, unless the
-//! host delivers a newer one that cannot be used. The tokens of a client need no document.
+//! A document is read when a sign-in begins. While it cannot be fetched, the last good document is used for up to a day, unless
+//! its server delivers a newer one that cannot be used. The token endpoint needs no document.
 
 mod kept;
 
@@ -67,16 +68,19 @@ pub(crate) enum DocumentError {
     Busy,
 }
 
-/// The documents that were fetched.
+/// Fetches documents, and keeps them.
 #[derive(Debug)]
 pub(crate) struct Documents {
     /// `None` for a gateway that takes no documents.
     http: Option<Arc<dyn HttpClient>>,
+    /// The addresses that the requests may go to.
     reach: Reach,
     kept: Mutex<Kept>,
+    /// Limits the requests at a time, to all hosts together.
     requests: Semaphore,
 }
 
+/// The members of a document that the gateway uses.
 #[derive(Deserialize)]
 struct Document {
     client_id: String,
@@ -94,16 +98,17 @@ impl Documents {
         Self { http, reach, kept: Mutex::default(), requests: Semaphore::new(MAX_REQUESTS) }
     }
 
-    /// The client of the document at `id`. A document is fetched at most every ten minutes, by one request for all who ask.
+    /// The client of the document at `id`. A document is fetched at most every ten minutes, by one request for all sign-ins that
+    /// need it. `apps` are the schemes of [`Clients::apps`](super::Clients::apps).
     pub(super) async fn client(&self, id: &str, apps: &[String], now: WallTime) -> Outcome {
         let url = self.checked(id)?;
         let host = url.host_str().unwrap_or_default();
-        let flight = match self.kept().ask(id, host, now) {
+        let shared = match self.kept().ask(id, host, now) {
             Ok(answer) => return answer,
-            Err(flight) => flight,
+            Err(shared) => shared,
         };
-        let outcome = flight.get_or_init(|| self.in_turn(&url, host, id, apps)).await.clone();
-        self.kept().settle(id, &flight, outcome, now)
+        let outcome = shared.get_or_init(|| self.in_turn(&url, host, id, apps)).await.clone();
+        self.kept().settle(id, &shared, outcome, now)
     }
 
     /// Whether `id` can be the URL of a client's document. The document is not fetched.
@@ -143,8 +148,8 @@ impl Documents {
         let exchange = Exchange { request, timeout: TIMEOUT, max_answer: MAX_DOCUMENT, departure, reach };
         let answer = http.send(exchange).await.map_err(|_| DocumentError::Unreachable)?;
         let answer = decode(answer, MAX_DOCUMENT).map_err(|_| DocumentError::Unreachable)?;
-        // No redirect is followed, because the identifier is the address of the document itself. Any other status, and a page
-        // in the place of the document, is the host's trouble or that of a server before it, and passes.
+        // No redirect is followed, because the identifier is the address of the document itself. Any status but 200, and a page
+        // in the place of the document, counts as a passing fault of the document's server or of a proxy in front of it.
         if answer.status() != StatusCode::OK {
             return Err(DocumentError::Unreachable);
         }

@@ -83,13 +83,15 @@ impl Client {
 #[derive(Debug)]
 pub(crate) struct Clients {
     pub(crate) documents: Documents,
-    /// The schemes of further apps.
+    /// Schemes without a dot whose redirect addresses the host accepts
+    /// ([`GatewayBuilder::app_scheme`](crate::GatewayBuilder::app_scheme)).
     pub(crate) apps: Vec<String>,
-    /// The host's judgement. Without one, each client is admitted.
+    /// The host's hook. Without one, each client is admitted.
     pub(crate) admission: Option<Arc<dyn AdmitClients>>,
 }
 
 impl Clients {
+    /// The client with this identifier. If the identifier is a URL, the client's document is fetched.
     pub(crate) async fn find(&self, seal: &Seal, id: &str, now: WallTime) -> Result<Arc<Client>, Unknown> {
         if let Some(text) = id.strip_prefix(CLIENT) {
             let registered: Registered = seal.open(Use::Client, text).ok_or(Unknown::NotOurs)?;
@@ -140,7 +142,7 @@ impl Clients {
     }
 
     /// Whether these credentials are those of the client `id`. A client with a document has no secret. Its codes and tokens are
-    /// bound to its identifier, so that the document is not needed here, and trouble of its host ends no family.
+    /// bound to its identifier, so that the document is not needed here, and a document that cannot be fetched ends no family.
     pub(crate) fn authenticates(&self, seal: &Seal, id: &str, method: AuthMethod, secret: Option<&str>) -> bool {
         if is_url(id) {
             return method == AuthMethod::None && secret.is_none() && self.documents.accepts(id);

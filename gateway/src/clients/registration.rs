@@ -30,7 +30,7 @@ pub(super) struct Registered {
     /// When it was registered, in seconds of wall time.
     #[serde(rename = "t")]
     at: u64,
-    /// Two registrations with the same metadata are two clients.
+    /// A random number, by which two registrations with the same metadata are two clients.
     #[serde(rename = "x")]
     nonce: u64,
 }
@@ -59,6 +59,7 @@ pub(crate) enum RegistrationError {
     NoRandomness(NoRandomness),
 }
 
+/// The members of a registration request that the gateway uses.
 #[derive(Deserialize)]
 struct Request {
     #[serde(default)]

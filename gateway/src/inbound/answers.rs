@@ -7,9 +7,10 @@ use http::{HeaderValue, StatusCode};
 use super::upstreams::UpstreamTrouble;
 use crate::server::{json, json_error, try_later};
 
-/// The challenge of a resource (RFC 6750 section 3, RFC 9728 section 5.1).
+/// The content of the `WWW-Authenticate` header of a resource (RFC 6750 section 3, RFC 9728 section 5.1).
 #[derive(Clone, Debug)]
 pub(super) struct Challenge {
+    /// The URL of the resource's metadata.
     pub(super) metadata: String,
     pub(super) scopes: Vec<String>,
 }
@@ -33,6 +34,7 @@ impl Challenge {
         self.on(json_error(StatusCode::FORBIDDEN, "insufficient_scope", why), Some("insufficient_scope"))
     }
 
+    /// Adds the challenge to an answer.
     fn on(&self, mut answer: Response, error: Option<&str>) -> Response {
         let mut challenge = format!("Bearer resource_metadata=\"{}\"", self.metadata);
         if let Some(error) = error {

@@ -1,4 +1,4 @@
-//! The layer in front of a resource.
+//! The layer in front of a resource, which checks the inbound tokens of its requests.
 
 use std::convert::Infallible;
 use std::fmt;
@@ -33,14 +33,19 @@ use crate::server::{RETRY, json_error, metadata_of, strip_cookies, try_later};
 #[derive(Clone, Debug)]
 pub struct GatewayLayer(Arc<Guard>);
 
+/// The settings of a layer.
 #[derive(Debug)]
 struct Guard {
     gateway: Gateway,
     resource: ResourceUri,
     challenge: Challenge,
+    /// The scopes that each inbound token must have.
     scopes: Vec<String>,
+    /// The names of the upstreams at which the person's session must have a token.
     required: Vec<String>,
+    /// Whether the layer signs the identifiers of MCP sessions.
     binds_sessions: bool,
+    /// Whether the layer adds the person's user context to each request.
     gives_user: bool,
 }
 
@@ -96,8 +101,8 @@ impl GatewayLayer {
         Ok(self.with(|guard| guard.required.push(name)))
     }
 
-    /// The same layer, which leaves `Mcp-Session-Id` as it is. For a server that checks itself that each MCP session belongs to
-    /// one subject. Default: the layer signs the identifiers, and checks this for the server.
+    /// The same layer, which leaves `Mcp-Session-Id` as it is. It is for a server that checks itself that each MCP session
+    /// belongs to one subject. Default: the layer signs the identifiers, and makes this check for the server.
     #[must_use]
     pub fn leaves_sessions(self) -> Self {
         self.with(|guard| guard.binds_sessions = false)
@@ -112,6 +117,7 @@ impl GatewayLayer {
         self.with(|guard| guard.gives_user = true)
     }
 
+    /// A layer with changed settings. This one's settings stay, because clones share them.
     fn with(self, change: impl FnOnce(&mut Guard)) -> Self {
         let Guard { gateway, resource, challenge, scopes, required, binds_sessions, gives_user } = &*self.0;
         let mut guard = Guard {
@@ -165,6 +171,7 @@ impl Guard {
         Ok((grant, person.account))
     }
 
+    /// The owner of the MCP sessions of this sender at this layer's resource.
     fn owner(&self, inbound: &Inbound) -> Owner {
         Owner {
             issuer: inbound.issuer().to_owned(),

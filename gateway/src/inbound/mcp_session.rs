@@ -22,8 +22,8 @@ pub(super) struct Owner {
 }
 
 impl Owner {
-    /// Replaces the signed identifier in a request by the server's own. A request without an identifier stays as it is. `false`
-    /// if the identifier was not signed for this owner, or if there are several.
+    /// Replaces the signed identifier in a request by the server's own. A request without an identifier stays as it is. Returns
+    /// `false` if the identifier was not signed for this owner, or if there are several.
     pub(super) fn unwrap(&self, seal: &Seal, headers: &mut HeaderMap) -> bool {
         let mut values = headers.get_all(&HEADER).iter();
         let Some(value) = values.next() else { return true };

@@ -135,7 +135,12 @@ impl UpstreamSession {
             None => {
                 let options = UserOptions { timeout: self.timeout, ..UserOptions::default() };
                 self.session.user_with(options).await.map_err(|error| {
-                    self.told(error.reason(), error.is_login_required(), error.is_transient(), error.retry_after())
+                    self.trouble_of(
+                        error.reason(),
+                        error.is_login_required(),
+                        error.is_transient(),
+                        error.retry_after(),
+                    )
                 })
             }
         }
@@ -144,11 +149,11 @@ impl UpstreamSession {
     /// The answer to the inbound request for an error of the session.
     pub fn trouble(&self, error: &TokenError) -> UpstreamTrouble {
         let reason = Some(error.reason());
-        self.told(reason, error.is_login_required(), error.is_transient(), error.retry_after())
+        self.trouble_of(reason, error.is_login_required(), error.is_transient(), error.retry_after())
     }
 
     /// The trouble for an error of the session. `passes` is true if trying again makes sense.
-    fn told(
+    fn trouble_of(
         &self,
         reason: Option<Reason>,
         needs_login: bool,
@@ -188,7 +193,7 @@ pub enum UpstreamTrouble {
         upstream: String,
         /// The session's reason. `None` if the trouble is not with its token, but with the person's data.
         reason: Option<Reason>,
-        /// The gateway's page for that.
+        /// The URL of the gateway's page at which the person signs in.
         login_page: String,
     },
     /// The upstream gives no token, and neither time nor a login changes that.

@@ -1,19 +1,19 @@
 //! A family of tokens, which is everything that descends from one authorization code.
 //!
-//! A refresh token is a family and a number. The store keeps the number of the newest one, so that a presented token is
-//! judged by comparing two numbers:
+//! A refresh token consists of its family and a number. The store keeps the number of the newest one, so that a presented token
+//! is judged by comparing two numbers. The grace period is [`Limits::grace`].
 //!
 //! | presented | is | answer |
 //! |---|---|---|
 //! | the newest | the ordinary refresh | the next one |
-//! | the one before, within the grace, and the newest was not used | a repetition, because the answer was lost or callers raced | the newest one again |
-//! | the one before, within the grace, if it was revoked meanwhile | from the slower of two processes of one client | refused, and the family goes on |
+//! | the one before, within the grace period, and the newest was not used | a repetition, because the answer was lost or callers raced | the newest one again |
+//! | the one before, within the grace period, if it was revoked meanwhile | from the slower of two processes of one client | refused, and the family goes on |
 //! | any other before the newest | a replay | refused, and the family ends |
 //! | any after the newest | a sign that the store lost a change that it had acknowledged | as the newest, because only this gateway can have issued it |
 //!
 //! An ended family is removed, and a token without a family is refused. The revocation of the newest token ends the family.
-//! That of an older one ends the tokens up to that one, so that a client which revokes the token it has just replaced keeps the
-//! new one. Nothing here touches an upstream session.
+//! The revocation of an older one ends the tokens up to that one, so that a client which revokes the token it has just replaced
+//! keeps the new one. None of these rules changes an upstream session.
 
 use std::time::Duration;
 

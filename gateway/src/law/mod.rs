@@ -1,4 +1,5 @@
-//! The rules of a gateway's own tokens, as a pure machine. It has no I/O, no clock and no randomness.
+//! The rules of a gateway's own tokens, as pure functions without I/O, clock and randomness. `family` judges a request by the
+//! stored family of the presented token, and `tokens` reads and writes the tokens' texts.
 
 mod family;
 mod tokens;

@@ -1,4 +1,4 @@
-//! The content of the gateway's tokens.
+//! The content of the gateway's tokens and codes, which are texts that the gateway has signed.
 
 use serde::{Deserialize, Serialize};
 use tokenkeeper::engine::values::WallTime;

@@ -1,4 +1,4 @@
-//! The authorization request.
+//! The authorization endpoint, which checks a client's request, and then issues a code or shows the page of consent.
 
 use axum::extract::{RawQuery, State};
 use axum::response::Response;

@@ -1,4 +1,4 @@
-//! The answer of an upstream, in the browser of the person.
+//! The callback route, to which an upstream sends the person's browser with its answer to a login.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use super::{codes, pages};
 use crate::gateway::Gateway;
 use crate::people::{IdentifyError, PeopleError};
 
-/// How long the end of a login is waited for. The login goes on without the browser.
+/// The maximum time that the browser waits until its login is completed. The login goes on after it.
 const COMPLETE: Duration = Duration::from_secs(60);
 
 pub(super) async fn callback(
@@ -63,6 +63,7 @@ async fn ended(gateway: Gateway, headers: HeaderMap, flow: Flow, answer: Callbac
     response
 }
 
+/// The answer for the browser after a login was completed.
 async fn signed_in(gateway: &Gateway, headers: &HeaderMap, flow: &Flow) -> Response {
     let subject = match flow.upstream {
         0 => match identified(gateway, &flow.account).await {
@@ -93,11 +94,12 @@ async fn identified(gateway: &Gateway, account: &str) -> Result<String, (&'stati
     let inner = &gateway.0;
     let broken = ("server_error", "The gateway is not set up for this. Tell its operator.");
     let busy = ("temporarily_unavailable", "The provider does not say who you are now. Try again in a minute.");
+    // The first upstream is the one that identifies persons.
     let session = inner.upstreams.first().and_then(|first| inner.session(first, account).ok()).ok_or(broken)?;
     let user = match inner.identify.identify(&session).await {
         Ok(user) => user,
         Err(error) => {
-            // The next sign-in has a session of its own, so that nothing leads to this one.
+            // The next sign-in has a session of its own, so that this one would never be used.
             inner.forget(account).await;
             return Err(match error {
                 IdentifyError::Unavailable { .. } => busy,

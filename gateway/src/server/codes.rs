@@ -1,4 +1,4 @@
-//! Codes, and the consents that they rest on.
+//! Authorization codes, and the remembered consents for which a code is issued without asking the person again.
 
 use axum::response::Response;
 use base64::Engine as _;
@@ -73,6 +73,7 @@ pub(super) async fn remember(gateway: &Gateway, subject: &str, request: &Authori
     }
 }
 
+/// The key of the consent that `request` needs.
 fn key(gateway: &Gateway, subject: &str, request: &AuthorizationRequest) -> Key {
     let AuthorizationRequest { client, redirect, resource, scopes, .. } = request;
     let scopes = scopes.join(" ");

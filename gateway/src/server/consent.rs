@@ -1,8 +1,9 @@
-//! The page of consent.
+//! The page of consent, at which a person allows an MCP client to use the gateway, or declines.
 //!
-//! A gateway is one client of its upstream, for all of its own clients. An upstream that has allowed it once may answer without
-//! a page, so that the person would never learn which client gets the code (the confused deputy). The gateway therefore asks for
-//! each client itself, before the person is sent to the upstream, and no cookie of a login is set before the person's answer.
+//! At an upstream, a gateway is one OAuth client, whichever of its own clients the person signs in with. An upstream at which
+//! the person has allowed the gateway once may answer without a page, so that the person would never learn which client gets the
+//! code (the confused deputy). The gateway therefore asks for each client itself, before the person is sent to the upstream, and
+//! no cookie of a login is set before the person's answer.
 
 use axum::body::Bytes;
 use axum::extract::State;
@@ -20,7 +21,7 @@ use crate::gateway::Gateway;
 use crate::seal::Use;
 use crate::text::escaped;
 
-/// The content of the form.
+/// The content of the form's hidden field.
 #[derive(Serialize, Deserialize)]
 struct Asked {
     request: AuthorizationRequest,

@@ -5,7 +5,7 @@ use std::time::Duration;
 use http::header::COOKIE;
 use http::{HeaderMap, HeaderValue};
 
-/// The names of the gateway's cookies.
+/// Reads and sets the gateway's cookies. Their short names are those without the common prefix ([`name`](Self::name)).
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Cookies<'a> {
     issuer: &'a str,

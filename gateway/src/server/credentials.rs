@@ -1,4 +1,4 @@
-//! The answers of endpoints without a page, and the authentication of clients there.
+//! The authentication of clients at the token and revocation endpoints, and the JSON answers of all endpoints.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
-//! Upstream logins, from the browser's side. All that the upstream's answer needs is in a signed cookie of the browser in which
-//! the login was begun, so that an answer in another browser completes nothing.
+//! Upstream logins, from the browser's side. A [`Flow`] is a login that is under way. All that is needed to complete it is in a
+//! signed cookie of the browser in which it was begun, so that an answer in another browser completes nothing.
 
 use std::time::Duration;
 
@@ -41,20 +41,21 @@ const MAX_FLOWS: usize = 3;
 /// The maximum time that the beginning of a login may take.
 const BEGIN: Duration = Duration::from_secs(30);
 
-/// The maximum time that a session may take to show whether it has a token.
+/// The time-out of asking a session for a token, only to learn whether it needs a login.
 const LOOK: Duration = Duration::from_secs(5);
 
 /// A login that is under way.
 #[derive(Serialize, Deserialize)]
 pub(super) struct Flow {
-    /// The place of the upstream among the gateway's. The first one has the place 0.
+    /// The index of the upstream among the gateway's. The first one has the index 0.
     pub(super) upstream: usize,
     /// The account of the session that signs in. At a further upstream, it is the subject.
     pub(super) account: String,
-    /// The key of the login.
+    /// The [`LoginKey`] in base64url.
     pub(super) key: String,
     /// The secret that ties the login to this browser.
     pub(super) secret: String,
+    /// In milliseconds of wall time.
     expires: u64,
     pub(super) goal: Goal,
 }
@@ -66,13 +67,15 @@ pub(super) enum Goal {
     Code(AuthorizationRequest),
     /// The session alone. No client waits for a code.
     Session,
-    /// A login at the upstream of this place, which begins when the first upstream has identified the person.
+    /// A login at the upstream of this index, which begins when the first upstream has identified the person.
     Another(usize),
 }
 
+/// The content of the cookie of a browser whose person has signed in.
 #[derive(Serialize, Deserialize)]
 struct PersonCookie {
     subject: String,
+    /// When the person signed in, in milliseconds of wall time.
     at: u64,
 }
 
@@ -98,8 +101,8 @@ pub(super) fn set_person(gateway: &Gateway, subject: &str, answer: &mut Response
     }
 }
 
-/// Whether the subject's session at the first upstream needs no login. Trouble of the upstream
-/// does not count, because a login would not end it.
+/// Whether the subject's session at the first upstream needs no login. With an upstream that cannot be used now, the answer is
+/// `true`, because a login would not help.
 pub(super) async fn is_signed_in(gateway: &Gateway, subject: &str) -> bool {
     let Ok(Some(person)) = gateway.0.people.person(subject, gateway.0.now()).await else { return false };
     let Some(Ok(session)) = gateway.0.upstreams.first().map(|first| gateway.0.session(first, &person.account)) else {
@@ -119,7 +122,7 @@ pub(super) async fn label_of(gateway: &Gateway, subject: &str) -> Option<String>
     plain_name(user.name().or(user.email())?)
 }
 
-/// Sends the person to an upstream.
+/// Sends the person to the upstream of the index `place`.
 ///
 /// A login at the first upstream identifies the person, so that it is made on a session of its own and not on that of the
 /// person whom the browser remembers, and `subject` is `None`. A login at another upstream is made on the session of `subject`.
@@ -194,6 +197,7 @@ enum Offered {
     Waits,
 }
 
+/// Begins a login on a session. `secret` ties it to the browser.
 async fn offered(
     gateway: &Gateway,
     upstream: &Upstream,
@@ -209,8 +213,8 @@ async fn offered(
         same_subject: true,
         extends: false,
     };
-    // If a login of this session waits already, another browser or another visit has begun it. It is cancelled, and a new one
-    // is begun for this browser. This is tried once.
+    // If another browser or an earlier visit has begun a login of this session already, that one is cancelled, and a new one is
+    // begun for this browser. This is tried once.
     for _ in 0..2 {
         match session.begin_login(wish.clone(), LoginCause::Person, BEGIN).await? {
             LoginProgress::Offered { key, offer, is_first: true, .. } => match offer.prompt {

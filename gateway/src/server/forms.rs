@@ -33,6 +33,7 @@ struct Hidden<T> {
     content: T,
     /// The SHA-256 hash of the browser's cookie.
     browser: String,
+    /// In milliseconds of wall time.
     expires: u64,
 }
 

@@ -1,4 +1,4 @@
-//! The pages that a person sees.
+//! The HTML of the pages that a person sees, and the headers that protect them.
 
 use axum::body::Body;
 use axum::response::Response;
@@ -91,7 +91,7 @@ pub(super) fn redirect(url: &str) -> Response {
     guard(answer)
 }
 
-/// Headers that keep a page out of frames, caches and referrers. `form-action` is not among the directives, because browsers
+/// Adds headers that keep a page out of frames, caches and referrers. `form-action` is not among the directives, because browsers
 /// apply it to the redirects after a form, and these lead to addresses of upstreams and clients. No page contains a form that
 /// the gateway did not write.
 fn guard(mut answer: Response) -> Response {

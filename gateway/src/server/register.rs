@@ -1,4 +1,4 @@
-//! Registration (RFC 7591).
+//! The registration endpoint (RFC 7591).
 
 use axum::body::Bytes;
 use axum::extract::State;

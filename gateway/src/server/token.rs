@@ -66,6 +66,7 @@ pub(super) async fn token(State(gateway): State<Gateway>, headers: HeaderMap, bo
     }
 }
 
+/// Counts a successful token request.
 fn noted(gateway: &Gateway, question: Question<'_>, issue: &Issue) {
     let counters = &gateway.0.counters;
     count(match question {

@@ -8,8 +8,8 @@ use tokenkeeper::engine::values::WallTime;
 
 use super::{Entry, Expiring, GatewayStore, Key, Revision, StoreTrouble, Stored, Swapped};
 
-/// The maximum numbers of entries. A kind that is full takes no further entries, but those that it has can still be replaced.
-/// Defaults in parentheses.
+/// The maximum numbers of entries of each kind. A store that has the maximum number of a kind takes no further entry of it, but
+/// the present ones can still be replaced. Defaults in parentheses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Bounds {
@@ -77,7 +77,7 @@ impl MemoryGatewayStore {
         self.entries().counts
     }
 
-    /// The lock is held for a few instructions.
+    /// Locks the entries, for a few instructions.
     fn entries(&self) -> MutexGuard<'_, Entries> {
         // After a panic the lock is used all the same, because the changes before it are complete.
         self.0.entries.lock().unwrap_or_else(PoisonError::into_inner)

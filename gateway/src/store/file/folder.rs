@@ -35,7 +35,7 @@ pub(super) fn open(folder: &Path) -> Result<File, Trouble> {
     if !about.is_file() || !is_private(&about) {
         return Err(Trouble::NotPrivate);
     }
-    // After this, the folder's entry of a new file survives a power failure.
+    // After this, the directory entry of a new file survives a power failure.
     File::open(folder)?.sync_all()?;
     Ok(file)
 }

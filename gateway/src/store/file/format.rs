@@ -1,5 +1,5 @@
-//! The content of the file. Each kind of entry has a table by key and one by expiry. A further table has the format and the
-//! last revision.
+//! The content of the file, which is a redb database. Each kind of entry (families, persons, consents) has a table by key and one
+//! by expiry. A further table has the format and the last revision.
 
 use std::fs::File;
 use std::io;
@@ -22,7 +22,7 @@ const FORMAT: u64 = 1;
 /// that the expired entries become fewer even if each change adds an entry.
 pub(super) const MAX_REMOVED: usize = 16;
 
-/// The memory for pages of the file, in bytes.
+/// The size of the cache for pages of the file, in bytes.
 const CACHE: usize = 16 * 1024 * 1024;
 
 const ABOUT: TableDefinition<'_, &str, u64> = TableDefinition::new("about");
@@ -55,6 +55,7 @@ struct Held {
 #[derive(Debug)]
 pub(super) struct Entries {
     database: Database,
+    /// The maximum numbers of entries, in the order of [`TABLES`].
     bounds: [usize; 3],
 }
 
@@ -139,6 +140,7 @@ struct Tables<'a> {
     has_changed: bool,
 }
 
+/// The two tables of one kind of entry in a transaction.
 struct Kind<'a> {
     by_key: Table<'a, &'static [u8], &'static [u8]>,
     by_end: Table<'a, (u64, &'static [u8]), ()>,
@@ -220,7 +222,7 @@ impl Kind<'_> {
     }
 }
 
-/// The place of a kind in [`TABLES`], and the key there.
+/// The index of the key's kind in [`TABLES`], and the key's bytes there.
 fn place(key: &Key) -> (usize, Vec<u8>) {
     match key {
         Key::Family(id) => (0, id.0.to_be_bytes().to_vec()),

@@ -21,7 +21,7 @@ const TOGETHER: usize = 64;
 /// How long an operation waits for its answer.
 pub(super) const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A change.
+/// A change of one entry, with the arguments of [`GatewayStore::swap`](crate::store::GatewayStore::swap).
 #[derive(Debug)]
 pub(super) struct Write {
     pub(super) key: Key,
@@ -40,7 +40,7 @@ enum Order {
     Open,
 }
 
-/// The file's owner. After it is dropped, both threads do the work that waits, and then end.
+/// Starts the two threads, and sends work to them. After it is dropped, both threads do the work that waits, and then end.
 pub(super) struct Owner {
     state: Mutex<Option<Queues>>,
     /// One receiver for each thread. It is closed when the thread ends.
@@ -133,7 +133,7 @@ fn named(name: &str, work: impl FnOnce() + Send + 'static) -> Result<(), Trouble
     Ok(thread::Builder::new().name(name.to_owned()).spawn(work).map(drop)?)
 }
 
-/// Answers reads.
+/// Answers reads, on the thread that reads.
 fn answer(mut reads: mpsc::Receiver<Read>, opened: &Opened) {
     while let Some(read) = reads.blocking_recv() {
         let entries = present(opened);
@@ -142,7 +142,7 @@ fn answer(mut reads: mpsc::Receiver<Read>, opened: &Opened) {
     }
 }
 
-/// Carries changes out. Those that wait at the same time are written together.
+/// Carries changes out, on the thread that writes. Those that wait at the same time are written together.
 fn carry_out(mut orders: mpsc::Receiver<Order>, opened: &Opened, open: impl Fn() -> Result<Entries, Trouble>) {
     let mut waiting = Vec::with_capacity(TOGETHER);
     while orders.blocking_recv_many(&mut waiting, TOGETHER) > 0 {
