@@ -1,4 +1,5 @@
-//! Tasks by key. Each task owns one pure machine and its running fetch, and outlives its callers.
+//! Tasks by key, which drive the look-ups that callers share (user contexts, and the metadata that discovery reads). Each task
+//! owns the machine of one key and its running fetch, and outlives its callers.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -31,7 +32,7 @@ pub(crate) trait Machine: Send + 'static {
     /// Takes a message. Returns the fetch to begin, if any. At most one is under way at a time.
     fn take(&mut self, message: Self::Message, now: ElapsedTime) -> Option<Self::Order>;
 
-    /// The result of a fetch that panicked.
+    /// The outcome that stands for a fetch that panicked.
     fn broken_off() -> Self::Outcome;
 
     /// Handles the end of the fetch. Returns the next fetch, if one is to begin.
@@ -44,7 +45,8 @@ pub(crate) trait Machine: Send + 'static {
     /// The value that callers may read without a message from now on.
     fn published(&self) -> Option<Self::Published>;
 
-    /// The time from which nothing in the machine is worth its memory. `None` while a fetch is under way.
+    /// The time from which the machine holds nothing that a caller could get, so that its task may end. `None` while a fetch is
+    /// under way.
     fn ends_at(&self) -> Option<ElapsedTime>;
 }
 
@@ -80,7 +82,9 @@ struct Directory<K, M: Machine> {
     next: u64,
 }
 
+/// The directory's entry of one task.
 struct TaskEntry<M: Machine> {
+    /// Tells the task from a later one of the same key.
     number: u64,
     mailbox: mpsc::UnboundedSender<M::Message>,
     published: Option<M::Published>,
@@ -210,6 +214,7 @@ impl<K: Clone + Ord + Send + Sync + 'static, M: Machine> KeyedTasks<K, M> {
     }
 }
 
+/// A running fetch.
 type Fetch<O> = Pin<Box<dyn Future<Output = O> + Send>>;
 
 /// A task's own entry in the directory. It is removed with the task, also if the task panics or its tokio runtime is dropped.
@@ -237,11 +242,13 @@ struct Task<K: Ord, M: Machine, W> {
     fetch: Option<Fetch<M::Outcome>>,
 }
 
+/// An event that a task waits for.
 enum Event<M: Machine> {
     Message(M::Message),
     /// The directory has removed the task, so no further message comes.
     Released,
     Fetched(M::Outcome),
+    /// The machine may have come to its end ([`Machine::ends_at`]).
     Tick,
 }
 
@@ -275,6 +282,7 @@ where
         }
     }
 
+    /// Waits for the next event.
     async fn next(&mut self, is_released: bool) -> Event<M> {
         let pause = self.machine.ends_at().map(|end| end.since(self.clock.now().elapsed).min(MAX_SLEEP));
         let Self { messages, fetch, .. } = self;
@@ -300,16 +308,17 @@ where
         }
     }
 
+    /// Begins a fetch, whose panics become an outcome.
     fn begin(&self, order: M::Order) -> Fetch<M::Outcome> {
         let mut fetch = Box::pin(Arc::clone(&self.worker).fetch(self.entry.key.clone(), order));
         Box::pin(poll_fn(move |context| {
-            // A fetch calls code of the host, which may panic. One that did is over, and nothing of it is used again.
+            // A fetch calls code of the host, which may panic. A fetch that has panicked is not polled again.
             let polled = catch_unwind(AssertUnwindSafe(|| fetch.as_mut().poll(context)));
             polled.unwrap_or_else(|_| Poll::Ready(M::broken_off()))
         }))
     }
 
-    /// Publishes the machine's value, unless the directory has forgotten the task.
+    /// Publishes the machine's value, unless the directory has removed the task.
     fn publish(&self) {
         let OwnEntry { key, number, directory } = &self.entry;
         let Some(tasks) = directory.upgrade() else { return };
@@ -319,6 +328,7 @@ where
         }
     }
 
+    /// Whether the machine has come to its end, and no fetch runs.
     fn is_over(&self) -> bool {
         self.fetch.is_none() && self.machine.ends_at().is_some_and(|end| end <= self.clock.now().elapsed)
     }

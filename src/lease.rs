@@ -9,8 +9,8 @@ use crate::{AccessToken, DpopKey, Generation, Scopes, TokenKind, Validity};
 /// An access token with its generation, type, scopes and lifetime.
 ///
 /// A lease is cheap to clone. Clones share one token, which is wiped when the last of them is dropped. A lease never
-/// changes. It stays readable after the session has moved on, so keep the lease that a request was sent with and name
-/// it in [`AuthSession::invalidate`](crate::AuthSession::invalidate) if the resource refuses it.
+/// changes. It stays readable after the session has got a newer token, so keep the lease that a request was sent with and
+/// name it in [`AuthSession::invalidate`](crate::AuthSession::invalidate) if the resource refuses it.
 ///
 /// Two leases are equal when they name the same token. `Debug` shows everything but secrets.
 #[derive(Clone, PartialEq, Eq)]

@@ -1,4 +1,5 @@
-//! The runtime: opens sessions, and ends all of them in good order.
+//! The runtime of a host, which opens sessions and ends all of them with their tokens stored, and its builder. Both wrap those of
+//! the engine (`tokenkeeper-actors`), and add the parts that speak OAuth over HTTP.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -180,8 +181,9 @@ impl RuntimeBuilder {
     }
 
     /// The HTTP client that token requests go through. Default: the crate's own over reqwest, with the feature
-    /// `reqwest`. Logins need a client that enforces the reach ([`HttpClient::enforces_reach`]). Without the feature
-    /// `decompression`, the client decodes answers that a proxy compresses unasked ([`HttpClient::send`]).
+    /// `reqwest`. Logins need a client that connects only to the addresses that each request may reach
+    /// ([`HttpClient::enforces_reach`]). Without the feature `decompression`, the client decodes answers that a proxy compresses
+    /// unasked ([`HttpClient::send`]).
     #[must_use]
     pub fn http(self, client: Arc<dyn HttpClient>) -> Self {
         Self { http: Some(client), ..self }
@@ -266,8 +268,8 @@ impl RuntimeBuilder {
         Self { spawner: Some(spawner), ..self }
     }
 
-    /// Observes the effects of refreshes and logins, for traces, and for tests that stop a process at one of them. Default:
-    /// none.
+    /// Observes the steps (effects) of refreshes and logins, for traces, and for tests that stop a process at one of them.
+    /// Default: none.
     #[must_use]
     pub fn observer(self, observer: Arc<dyn EffectObserver>) -> Self {
         Self { observer: Some(observer), ..self }
@@ -280,9 +282,9 @@ impl RuntimeBuilder {
         Self { idle_after: Some(span), ..self }
     }
 
-    /// Where `provider` describes the person who is signed in ([`AuthSession::user`]). Default: the mapping of the
-    /// provider's row ([`Providers`]), or the provider's built-in mapping ([`UserMapping::of_provider`]), and else the
-    /// mapping of [`default_user_mapping`](Self::default_user_mapping).
+    /// Where `provider` describes the person who is signed in ([`AuthSession::user`]). Default: the mapping in the
+    /// provider's row of the table of [`Providers`], or the provider's built-in mapping ([`UserMapping::of_provider`]), and
+    /// else the mapping of [`default_user_mapping`](Self::default_user_mapping).
     #[must_use]
     pub fn user_mapping(mut self, provider: ProviderName, mapping: UserMapping) -> Self {
         self.user_mappings.insert(provider, mapping);

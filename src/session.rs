@@ -161,7 +161,7 @@ impl AuthSession {
         if let Target::Api { provider } = self.identity().target()
             && login.renewal.provider.is_none()
         {
-            // The session is with that provider, and a request in another form could cost the refresh token.
+            // The session is with that provider. A refresh in another form than the provider's could use up the refresh token.
             login.renewal.provider = ProviderName::new(provider.as_str().to_owned()).ok();
         }
         self.engine.install(login).await?;
@@ -209,7 +209,7 @@ impl AuthSession {
 
     /// Logs out an account that will not be used again, and removes what the store has of it: its record, its journal and its
     /// pending logins. Nothing is revoked at the server, because some servers would end newer sessions of the same person too.
-    /// Afterwards the account has never signed in.
+    /// Afterwards the account is as if it had never signed in.
     ///
     /// An account that may be used again is [logged out](Self::logout) instead. Its record then stays as a tombstone, with the
     /// numbers by which every process tells a new session from an old one. Names of accounts that are forgotten should therefore be
@@ -250,7 +250,7 @@ impl AuthSession {
     /// section 5.2). A grant whose issuer the resource lists no more is parked then, and needs a login (law 13). The next login
     /// uses what was found.
     ///
-    /// It neither invalidates a lease nor asks a person. Metadata that cannot be had changes nothing.
+    /// This call neither invalidates a lease nor asks a person. Metadata that cannot be fetched changes nothing.
     ///
     /// # Cancellation
     ///
@@ -337,8 +337,8 @@ impl SessionSpec {
     }
 
     /// The default account at the API of the provider with this name, such as `github`. It is no MCP resource. A login uses the
-    /// endpoints of the provider's row ([`providers`](crate::issuers::providers)) and a client that is registered there, and
-    /// requests go to the URLs that the row lists ([`destination`](AuthSession::destination)).
+    /// endpoints in the provider's row of the [table of providers](crate::issuers::providers) and a client that is registered
+    /// there, and requests go to the URLs that the row lists ([`destination`](AuthSession::destination)).
     ///
     /// ```
     /// use tokenkeeper::SessionSpec;

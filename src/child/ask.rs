@@ -1,4 +1,4 @@
-//! The line with a child's request, and the line with the answer.
+//! The messages on the socket of a child process. A request is one line of JSON, and so is its answer.
 
 use std::time::Duration;
 
@@ -42,8 +42,10 @@ impl Ask {
     }
 }
 
+/// A request as it is written.
 #[derive(Deserialize)]
 struct Line {
+    /// The capability.
     child: String,
     #[serde(default)]
     min_ttl: Option<f64>,
@@ -51,6 +53,7 @@ struct Line {
     refused: Flag,
 }
 
+/// The member `refused`, which is absent, a boolean, or the generation of the refused token.
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Flag {
@@ -152,7 +155,8 @@ fn denied(error: &str, advice: &str, retry_after: Option<u128>) -> Zeroizing<Vec
     line(0, &Denied { error, advice, retry_after })
 }
 
-/// The line of `value`, in a buffer that does not grow, because growing would leave copies of a token behind.
+/// The line of `value`, in a buffer that does not grow, because growing would leave copies of a token behind. `secret` is the
+/// length of the token in it, in bytes.
 fn line(secret: usize, value: &impl Serialize) -> Zeroizing<Vec<u8>> {
     // JSON's longest escape of one byte has six characters.
     let mut line = Zeroizing::new(Vec::with_capacity(6 * secret + 1024));

@@ -1,4 +1,4 @@
-//! The capability of a child.
+//! The capability of a child process, which is the secret that it repeats with each request.
 
 use std::io;
 

@@ -68,14 +68,15 @@ pub(super) async fn keep(session: AuthSession, folder: Arc<Folder>, state: watch
     keeper.write(None).await.ok();
 }
 
+/// The state of [`keep`].
 struct Keeper {
     session: AuthSession,
     watch: StateWatch,
     folder: Arc<Folder>,
     /// The lease whose token is in the file.
     written: Option<Lease>,
-    /// The token that the session served when it last served another one than that in the file. `None` while the two are
-    /// the same, and `Some(None)` if the session served no token.
+    /// The generation that the session served when it was last found to serve another token than the one in the file. `None`
+    /// while the two are the same, and `Some(None)` if the session served no token.
     noticed: Option<Option<Generation>>,
 }
 
@@ -130,6 +131,7 @@ impl Keeper {
         left.map_or(TOKEN_TIMEOUT, |left| left.min(TOKEN_TIMEOUT))
     }
 
+    /// Writes the token of `lease` into the file, or removes the file.
     async fn write(&mut self, lease: Option<Lease>) -> io::Result<()> {
         let folder = self.folder.clone();
         let token = lease.as_ref().map(|lease| lease.token().clone());
@@ -180,7 +182,8 @@ fn generation(state: &SessionState) -> Option<Generation> {
     state.lease.map(|(generation, _)| generation)
 }
 
-/// The remaining lifetime at which a token is replaced. The early window is at most a quarter of the lifetime (law 14).
+/// The remaining lifetime at which a token is replaced. It is at most half of the lifetime, so that the token is replaced before
+/// its early window, which is at most a quarter of the lifetime (law 14).
 fn lead(validity: &Validity) -> Duration {
     validity.lifetime().map_or(Duration::ZERO, |lifetime| LEAD.min(lifetime / 2))
 }

@@ -1,4 +1,4 @@
-//! The private folder of one grant, with its socket and its token file.
+//! The private folder of one child grant, with its socket and its token file.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
@@ -16,7 +16,7 @@ use crate::AccessToken;
 /// The beginning of the names of all private folders.
 const PREFIX: &str = "tokenkeeper-child-";
 
-/// The file that the folder's process keeps locked while it lives.
+/// The file that the process which made the folder keeps locked while it lives.
 const ALIVE: &str = "alive";
 
 /// The maximum number of entries of a parent folder that are examined for folders of dead processes. The temporary folder may
@@ -24,7 +24,7 @@ const ALIVE: &str = "alive";
 const MAX_ENTRIES: usize = 10_000;
 
 /// A folder of mode 0700 with a random name. It is removed with its content when it is dropped or [removed](Self::remove). If
-/// its process is killed, the next process that makes such a folder in the same place removes it.
+/// the process that made it is killed, the next process that makes such a folder in the same parent folder removes it.
 #[derive(Debug)]
 pub(super) struct Folder {
     path: PathBuf,
@@ -48,6 +48,7 @@ impl Folder {
         Err(failure)
     }
 
+    /// Makes a folder in `parent`.
     pub(super) fn below(parent: &Path) -> io::Result<Self> {
         const STICKY: u32 = 0o1000;
         const WRITABLE_BY_OTHERS: u32 = 0o022;

@@ -1,4 +1,5 @@
-//! Exchanges that present a session's refresh token as their subject (RFC 8693 section 2.1), in place of a refresh.
+//! Errands, which are token exchanges that present a session's refresh token as their subject (RFC 8693 section 2.1), in place of
+//! a refresh.
 //!
 //! A server may replace a refresh token for each such exchange. It is therefore presented by the one flight of its session,
 //! and it is marked like any other refresh token. The exchanges of a session wait here for its flights, each of which makes
@@ -84,7 +85,8 @@ impl Errands {
     }
 }
 
-/// Whether the answer brings an ID-JAG. The token of an answer that does not name its type is taken for one.
+/// Whether the answer brings an identity assertion authorization grant (ID-JAG). The token of an answer that does not name its
+/// type is taken for one.
 fn is_assertion(answer: &Response<Body>) -> bool {
     #[derive(Deserialize)]
     struct Issued<'a> {
@@ -98,7 +100,7 @@ fn is_assertion(answer: &Response<Body>) -> bool {
 /// The grant type of a token exchange (RFC 8693 section 2.1).
 pub(crate) const TOKEN_EXCHANGE: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
 
-/// The type of an identity assertion authorization grant.
+/// The type of an identity assertion authorization grant (draft-ietf-oauth-identity-assertion-authz-grant).
 pub(crate) const ID_JAG: &str = "urn:ietf:params:oauth:token-type:id-jag";
 
 /// The type of a refresh token (RFC 8693 section 3).

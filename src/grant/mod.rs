@@ -2,7 +2,8 @@
 //! outcome.
 //!
 //! [`RefreshGrant`] is a [`TokenSource`] over any [`HttpClient`]. It decides nothing. [`read_answer`] turns an answer into
-//! neutral [`Evidence`], and the engine's profile decides the consequences for the refresh token.
+//! neutral [`Evidence`], and the engine (`tokenkeeper-actors`) decides the consequences for the refresh token by the issuer's
+//! profile.
 
 mod answer;
 #[cfg(feature = "assertions")]
@@ -86,11 +87,11 @@ pub struct RefreshGrant {
     clock: Arc<dyn Clock>,
     providers: Providers,
     profiles: Profiles,
-    /// The reach of all URLs that servers named, if the host sets it.
+    /// The addresses that requests to URLs named by servers may connect to, if the host sets them.
     reach: Option<Reach>,
     /// Whether the ID token of an answer is the token of the session.
     reads_id_token: bool,
-    /// The exchanges that wait for a flight, if this source makes exchanges instead of refreshes.
+    /// The token exchanges (RFC 8693) that wait for a flight, if this source makes exchanges instead of refreshes.
     errands: Option<Arc<Errands>>,
     proofs: TokenProofs,
 }
@@ -129,14 +130,13 @@ impl RefreshGrant {
         Self { profiles: providers.profiles(), providers, ..self }
     }
 
-    /// Returns the same source for a host that sets the reach of all URLs that servers name, for logins and for all later
-    /// requests.
+    /// Returns the same source for a host that sets the addresses that requests to URLs named by servers may connect to.
     #[must_use]
     pub(crate) fn reach(self, reach: Option<Reach>) -> Self {
         Self { reach, ..self }
     }
 
-    /// Returns the same source, which shares the nonces of a runtime's servers.
+    /// Returns the same source, which makes its proofs of possession with the keys and nonces of a runtime.
     #[must_use]
     pub(crate) fn proofs(self, proofs: Proofs) -> Self {
         Self { proofs: proofs.into(), ..self }
@@ -153,13 +153,13 @@ impl RefreshGrant {
         Self { reads_id_token: true, ..self }
     }
 
-    /// Returns the same source for sessions at identity providers whose refresh token is exchanged.
+    /// Returns the same source for sessions at identity providers whose refresh token is the subject of token exchanges.
     #[must_use]
     pub(crate) fn for_errands(self, errands: Arc<Errands>) -> Self {
         Self { errands: Some(errands), ..self }
     }
 
-    /// The exchange request for `token`, or `None` if it cannot be built.
+    /// The request of a token exchange with `token` as its subject, or `None` if it cannot be built.
     fn exchange(&self, token: &RefreshToken, grant: &Grant, wanted: &Wanted) -> Option<http::Request<Body>> {
         let Binding { issuer, client, token_endpoint, .. } = &grant.binding;
         let mut parameters = vec![
@@ -182,8 +182,9 @@ impl RefreshGrant {
         }
     }
 
-    /// Whether the session is with the API of a provider that has no row here. Its row may be in a file that this process was
-    /// not given. No request is made then, because a request in the wrong form could cost the refresh token.
+    /// Whether the session is with the API of a provider that has no row in the table of providers. Its row may be in a file
+    /// that this process was not given. No request is made then, because a request in the wrong form could use up the refresh
+    /// token.
     fn lacks_provider(&self, identity: &ServerIdentity) -> bool {
         matches!(identity.target(), Target::Api { provider } if self.providers.named(provider.as_str()).is_none())
     }
@@ -315,7 +316,7 @@ impl RefreshGrant {
                 if let (false, None, Evidence::Tokens(tokens)) = (self.reads_id_token, &self.errands, &mut evidence) {
                     self.look_up_lifetime(identity, &grant, tokens).await;
                 }
-                // If the server demands a nonce, the request is made again, so its exchange keeps waiting.
+                // If the server demands a nonce, the request is made again, so the exchange stays in the queue.
                 if let Some((errands, _)) = errands.filter(|_| !proving::wants_nonce(&evidence)) {
                     errands.conclude(identity, &mut evidence, &answer);
                 }

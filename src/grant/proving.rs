@@ -12,7 +12,7 @@ use super::answer;
 use crate::http::Body;
 use crate::proof::{HtTarget, PROOF, Proofs, Role, WANTS_NONCE};
 
-/// Proves the requests of a source. `None` if the system has no randomness, and then no request can be proven.
+/// Adds proofs to the requests of a source. `None` if the system has no randomness, and then no proof can be made.
 #[derive(Clone, Debug)]
 pub(crate) struct TokenProofs(Option<Proofs>);
 

@@ -41,7 +41,7 @@ pub(super) fn of_member(value: &str) -> Option<Duration> {
     }
 }
 
-/// The delay that an answer asks for. `heard` is the current time, used where the answer has no `Date`. `told` is the
+/// The delay that an answer asks for. `heard` is the current time, used where the answer has no `Date`. `in_body` is the
 /// delay that the body names.
 ///
 /// A `Retry-After` counts for any status. The body and the headers of rate limits count only for 429 and 503, because
@@ -49,7 +49,7 @@ pub(super) fn of_member(value: &str) -> Option<Duration> {
 pub(crate) fn of_answer(
     status: StatusCode,
     headers: &HeaderMap,
-    told: Option<Duration>,
+    in_body: Option<Duration>,
     heard: WallTime,
 ) -> Option<Duration> {
     let now = server_time(headers).unwrap_or(heard);
@@ -59,11 +59,11 @@ pub(crate) fn of_answer(
     });
     let asked = longest(headers.get_all(header::RETRY_AFTER), now).into_iter().chain(millis).max();
     let limited = matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE);
-    asked.or_else(|| if limited { told.or_else(|| limits::longest(headers, now)) } else { None })
+    asked.or_else(|| if limited { in_body.or_else(|| limits::longest(headers, now)) } else { None })
 }
 
-/// Whether a 403 is the refusal of a rate limit (GitHub). It asks for a pause, or no request is left. Without either it is about
-/// the token.
+/// Whether the headers of a 403 show that it comes from a rate limit (GitHub). They ask for a pause, or show that no request is
+/// left. A 403 with neither is about the token.
 pub(crate) fn is_of_limit(headers: &HeaderMap, now: WallTime) -> bool {
     of_answer(StatusCode::FORBIDDEN, headers, None, now).is_some() || limits::is_exhausted(headers)
 }

@@ -1,4 +1,4 @@
-//! The form of a token request at one provider, where it differs from the standard.
+//! The forms of a token request and of a revocation at one provider, where they differ from the standard.
 
 use std::collections::BTreeMap;
 

@@ -135,15 +135,15 @@ impl IssuerSettings {
     }
 
     /// The same server, where a refresh token whose answer was lost is never presented again. The session then asks for a
-    /// login. Default: the provider's profile decides. Without a provider, such a token is presented once more.
+    /// login. Default: the provider's profile decides. Without a provider, such a token is presented again.
     #[must_use]
     pub fn never_replay(mut self) -> Self {
         self.renewal.never_replay = true;
         self
     }
 
-    /// The same server, whose URLs the MCP server has named. Requests to them then reach only addresses that a login by discovery
-    /// would reach. Default: the host or the person has named them, and they may be anywhere.
+    /// The same server, whose URLs the MCP server has named. Requests to these URLs connect only to addresses that a login by
+    /// discovery would connect to. Default: the host or the person has named the URLs, and their addresses are not restricted.
     #[must_use]
     pub fn server_named(mut self) -> Self {
         self.renewal.server_named = true;
@@ -187,6 +187,7 @@ impl From<Binding> for IssuerSettings {
     }
 }
 
+/// The URL `url`, if secrets may be sent to it. `member` names it in the error.
 fn checked(url: impl Into<String>, member: &'static str) -> Result<String, LoginError> {
     let url = url.into();
     if may_receive_secrets(&url) { Ok(url) } else { Err(LoginError::Endpoint { member }) }

@@ -180,7 +180,7 @@ impl Providers {
 }
 
 fn read(path: &Path) -> Result<String, ProvidersError> {
-    let fault = |told: String| ProvidersError::file(told);
+    let fault = |message: String| ProvidersError::file(message);
     let mut bytes = Vec::new();
     let file = File::open(path).map_err(|error| fault(error.to_string()))?;
     file.take(MAX_FILE + 1).read_to_end(&mut bytes).map_err(|error| fault(error.to_string()))?;

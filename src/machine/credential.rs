@@ -1,4 +1,4 @@
-//! The token in a file, or in the output of a command.
+//! Reads the token in a file, or in the output of a command.
 
 use std::time::Duration;
 

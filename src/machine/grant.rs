@@ -1,4 +1,4 @@
-//! The description of a grant without a login.
+//! The machine grant, which describes how a session obtains its tokens without a login of a person.
 
 use std::fmt;
 
@@ -65,8 +65,9 @@ impl MachineGrant {
         Self::of(Kind::TokenExchange { subject: (subject, kind), actor: None, audience: None }, Client::public(""))
     }
 
-    /// Enterprise-managed authorization. `idp` is the session at the identity provider, and `client` is registered at the
-    /// server's authorization server.
+    /// Enterprise-managed authorization, in which the identity provider issues an assertion (ID-JAG) for the MCP server's
+    /// authorization server. `idp` is the session at the identity provider, and `client` is registered at that authorization
+    /// server.
     pub fn enterprise(idp: ServerIdentity, client: Client) -> Self {
         Self::of(Kind::Enterprise { idp }, client)
     }
@@ -153,7 +154,8 @@ impl MachineGrant {
         self
     }
 
-    /// The parameters of the exchange for an ID-JAG for the server of `binding`, without the parameters of the subject.
+    /// The parameters of the exchange for an identity assertion authorization grant (ID-JAG) for the authorization server of
+    /// `binding`, without the parameters of the subject.
     pub(super) fn id_jag(&self, binding: &Binding) -> Wanted {
         let mut wanted = vec![("requested_token_type", ID_JAG.to_owned()), ("audience", binding.issuer.0.clone())];
         wanted.extend(binding.resource.clone().map(|resource| ("resource", resource)));

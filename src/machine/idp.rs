@@ -1,4 +1,5 @@
-//! Tokens of other sessions, such as the ID token of a session at an identity provider.
+//! Obtains the tokens of other sessions that a machine grant begins with, such as the ID token of a session at an identity
+//! provider.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -19,7 +20,7 @@ use crate::grant::{Errands, Wanted};
 /// The time-out for the token of another session.
 const TIMEOUT: Duration = Duration::from_secs(180);
 
-/// The minimum lifetime of another session's token, so that it is still valid when the server reads it.
+/// The minimum remaining lifetime of another session's token, so that it is still valid when the server reads it.
 const MARGIN: Duration = Duration::from_secs(10);
 
 /// Gives a source access to the sessions of its runtime, which is built after the source.
@@ -62,9 +63,9 @@ fn trouble(error: &TokenError) -> Trouble {
 }
 
 impl RuntimeLink {
-    /// Joins the source to its runtime.
+    /// Connects the source with its runtime.
     pub(crate) fn join(&self, runtime: &AuthRuntime) {
-        // The runtime may be joined again, and is then the same one.
+        // A later call is ignored, because it names the same runtime.
         drop(self.0.set(runtime.downgrade()));
     }
 
@@ -78,8 +79,8 @@ impl OtherSessions {
         Self { link, store, errands, profile, drawn: Mutex::default() }
     }
 
-    /// Obtains the token of the session `other` for a request of `identity`. If the request begins with an exchange, `wanted`
-    /// is that exchange, which may present the refresh token of `other`.
+    /// Obtains the token of the session `other` for a request of `identity`. If the request begins with a token exchange,
+    /// `wanted` has the parameters of that exchange, which may present the refresh token of `other`.
     pub(super) async fn draw(&self, identity: &ServerIdentity, other: &ServerIdentity, wanted: Option<Wanted>) {
         let drawn = self.obtain(identity, other, wanted).await;
         self.with(|all| all.insert(identity.clone(), drawn));
@@ -123,6 +124,7 @@ impl OtherSessions {
         }
     }
 
+    /// The credential of the session `other`, as for [`draw`](Self::draw).
     async fn obtain(
         &self,
         identity: &ServerIdentity,
@@ -157,15 +159,15 @@ impl OtherSessions {
         loop {
             let options = TokenOptions { timeout: TIMEOUT, force: true, ..TokenOptions::default() };
             // A flight that began for another caller may have made this exchange already.
-            let flown = tokio::select! {
+            let result = tokio::select! {
                 biased;
                 exchanged = &mut reply => {
                     let exchanged = exchanged.map_err(|_| Trouble::new(Reason::Aborted))?;
                     return exchanged.map_err(|refused| self.refused_exchange(refused));
                 }
-                flown = session.token_with(options) => flown,
+                result = session.token_with(options) => result,
             };
-            match (reply.try_recv(), flown) {
+            match (reply.try_recv(), result) {
                 (Ok(exchanged), _) => return exchanged.map_err(|refused| self.refused_exchange(refused)),
                 (Err(TryRecvError::Closed), _) => return Err(Trouble::new(Reason::Aborted)),
                 (Err(TryRecvError::Empty), Err(error)) => return Err(trouble(&error)),
@@ -174,6 +176,7 @@ impl OtherSessions {
         }
     }
 
+    /// The failure of a request whose exchange was refused.
     fn refused_exchange(&self, refused: Refused) -> Trouble {
         match judge::elsewhere(judge::refusal(&self.profile, refused)) {
             // The refresh token is dead.

@@ -1,4 +1,4 @@
-//! The meaning of a token endpoint's answers for grants that spend nothing and need no login.
+//! The meaning of a token endpoint's answers for machine grants, which spend nothing and need no login.
 
 use std::borrow::Cow;
 use std::time::Duration;

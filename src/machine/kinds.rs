@@ -1,4 +1,4 @@
-//! The kinds of grants without a login.
+//! The kinds of machine grants.
 
 use tokenkeeper_actors::values::{AccessToken, ServerIdentity, SourceName};
 
@@ -24,6 +24,7 @@ pub(super) enum Kind {
 }
 
 impl Kind {
+    /// The name of the source that carries the grant out.
     pub(super) fn source(&self) -> SourceName {
         names::name(match self {
             Self::ClientCredentials => names::CLIENT_CREDENTIALS,

@@ -34,10 +34,10 @@
 //!
 //! The session at the identity provider is a separate identity ([`SessionSpec::idp`](crate::SessionSpec::idp)), and its
 //! lease is the ID token. The sessions of any number of MCP servers use it. When a server's token expires, the ID token is
-//! exchanged for an ID-JAG for one use (RFC 8693), and the server's authorization server issues an access token for that
-//! (RFC 7523). When the ID token expires, the session at the identity provider refreshes it once for all. If that is not
-//! possible, callers get [`SignOnRequired`](crate::Reason::SignOnRequired). If the organisation denies the access, they get
-//! [`PolicyDenied`](crate::Reason::PolicyDenied). Neither opens a browser.
+//! exchanged for an identity assertion authorization grant (ID-JAG) for one use (RFC 8693), and the server's authorization server
+//! issues an access token for that (RFC 7523). When the ID token expires, the session at the identity provider refreshes it once
+//! for all servers. If that is not possible, callers get [`SignOnRequired`](crate::Reason::SignOnRequired). If the organisation
+//! denies the access, they get [`PolicyDenied`](crate::Reason::PolicyDenied). Neither opens a browser.
 //!
 //! Some identity providers take their refresh token as the subject of the exchange
 //! ([`IssuerSettings::identity_provider_without_id_token`](crate::issuers::IssuerSettings::identity_provider_without_id_token)).

@@ -1,4 +1,4 @@
-//! The form in which a record keeps a grant without a login.
+//! The form in which a record keeps a machine grant. The store seals the whole record, so this form does not encrypt anything.
 
 use std::time::Duration;
 
@@ -229,10 +229,12 @@ impl SealedCommand {
     }
 }
 
+/// A text in Base64, in which no character needs an escape.
 fn hidden(secret: &str) -> String {
     URL_SAFE_NO_PAD.encode(secret)
 }
 
+/// The text that [`hidden`] has encoded.
 fn shown(hidden: &str) -> Option<String> {
     String::from_utf8(URL_SAFE_NO_PAD.decode(hidden).ok()?).ok()
 }

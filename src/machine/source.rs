@@ -1,4 +1,4 @@
-//! The token source of the grants without a login.
+//! The token source of all machine grants.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -38,12 +38,14 @@ pub(crate) struct MachineSource {
     clock: Arc<dyn Clock>,
     profiles: Profiles,
     discovery: Discovery,
-    /// Determines the reach of a plan's requests, and makes revocations.
+    /// Determines the addresses that a plan's requests may connect to, and makes revocations.
     refresh: RefreshGrant,
     store: Arc<dyn TokenStore>,
+    /// Obtains the tokens of other sessions that requests begin with.
     others: OtherSessions,
     /// The servers that were discovered for sessions without a record, each with the plan for which it was discovered.
     found: Mutex<BTreeMap<ServerIdentity, (RenewalPlan, Binding)>>,
+    /// The pages that persons have to open before the sessions get tokens.
     interactions: Interactions,
 }
 
@@ -150,7 +152,8 @@ impl MachineSource {
         Ok(binding)
     }
 
-    /// The exchange for an ID-JAG that a request begins with. `None` if the session's authorization server is not known.
+    /// The parameters of the exchange for an identity assertion authorization grant (ID-JAG) that a request begins with. `None`
+    /// if the session's authorization server is not known.
     async fn wanted(
         &self,
         identity: &ServerIdentity,
@@ -165,6 +168,7 @@ impl MachineSource {
         Some(grant.id_jag(&binding))
     }
 
+    /// Obtains the tokens for a request. An error is the evidence that is reported in their place.
     async fn obtain(&self, identity: &ServerIdentity, request: &TokenRequest) -> Result<Box<Tokens>, Evidence> {
         let settings = request.renewal.settings.as_ref().and_then(sealed::open);
         let grant = settings.ok_or(Evidence::NotSent(NotSent::Unbuildable))?;

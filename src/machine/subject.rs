@@ -20,6 +20,7 @@ const MAX_FILE: u64 = 64 * 1024;
 #[derive(Clone, PartialEq)]
 pub struct SubjectToken(pub(super) From);
 
+/// The place of a token.
 #[derive(Clone, PartialEq)]
 pub(super) enum From {
     File(String),

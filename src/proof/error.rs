@@ -1,4 +1,4 @@
-//! The errors of requests without a proof that the server accepts.
+//! The errors of requests that have no proof of possession, or one that the server refuses.
 
 use std::fmt;
 

@@ -57,6 +57,7 @@ struct Shared {
     clock: Arc<dyn Clock>,
     entropy: Entropy,
     keys: OpenKeys,
+    /// The nonce and the clock of each server.
     known: Mutex<BTreeMap<Party, Known>>,
 }
 

@@ -59,7 +59,7 @@ impl Nonce {
     }
 }
 
-/// The URL of a request, as a proof names it.
+/// The URL of a request, as a proof names it in its claim `htu`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct HtTarget {
     htu: String,

@@ -1,4 +1,4 @@
-//! The proofs of requests to a resource.
+//! The proofs of possession of requests to a resource. Those of token requests are made in `grant::proving`.
 
 use std::time::Duration;
 
@@ -14,10 +14,10 @@ use crate::{Lease, TokenKind};
 /// The time-out of a request that asks for a nonce.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The maximum length of the answer to that request, of which only the headers are used.
+/// The maximum length of the answer to that request in bytes. Only its headers are used.
 const MAX_ANSWER: usize = 64 * 1024;
 
-/// A message that changes nothing even if the server processes it.
+/// An MCP message that changes nothing even if the server processes it.
 const PING: &str = r#"{"jsonrpc":"2.0","id":1,"method":"ping"}"#;
 
 /// Makes the proofs of requests to resources, and asks the resources for nonces.
@@ -40,7 +40,7 @@ pub(crate) struct BoundLease {
 }
 
 impl Prover {
-    /// Binds an attempt with `lease` to its target. `None` for a bearer token.
+    /// Binds an attempt with `lease` to its target, so that proofs can be made for it. `None` for a bearer token.
     ///
     /// # Errors
     ///

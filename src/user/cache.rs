@@ -1,7 +1,7 @@
 //! The user context of one session, as a pure machine. Many callers ask for it, and it is fetched once and kept for a while.
 //!
-//! It is a machine of its own beside the session's. A fetch asks the session for a token as any caller does, so neither machine
-//! waits for itself.
+//! It is a machine of its own beside the session's. A fetch asks the session for a token as any caller does, and the session
+//! never waits for a fetch, so that no deadlock is possible.
 
 use std::mem;
 use std::time::Duration;
@@ -55,7 +55,7 @@ pub(crate) enum Served {
     Stale,
     /// With a recent failure.
     Remembered,
-    /// Not at all, because too many wait.
+    /// With an error, because too many callers wait.
     TurnedAway,
 }
 
@@ -88,10 +88,11 @@ pub(crate) struct Cache<W> {
     state: State<W>,
     /// The number of consecutive failures.
     failures: u32,
-    /// The time for which the context is worth its memory.
+    /// The longest time for which a caller so far could get the context.
     usable_for: Duration,
 }
 
+/// The state of the fetches.
 #[derive(Debug)]
 enum State<W> {
     Idle,
@@ -132,13 +133,15 @@ impl Kept {
         self.usable(max_age.saturating_sub(self.spread.of(max_age / SPREAD)), login, now)
     }
 
+    /// The context, if it is younger than `age` and belongs to `login`.
     fn usable(&self, age: Duration, login: Option<ServedLogin>, now: ElapsedTime) -> Option<&UserContext> {
         (login == Some(self.context.login()) && now.since(self.at) < age).then_some(&self.context)
     }
 }
 
-/// Whether a failure at the one login tells about the other. The time of a login counts only if both are known. Contexts are
-/// compared exactly, so that a login without a time brings back no person of an emptied store.
+/// Whether a failure with the token of one login holds for the other login too. The times of the logins are compared only if both
+/// are known. The login of a context is compared exactly instead, so that after a store was emptied, a login whose time is not
+/// known does not bring back the person of an earlier login.
 fn same(one: Option<ServedLogin>, other: Option<ServedLogin>) -> bool {
     match (one, other) {
         (Some(one), Some(other)) => one.is_same(&other),
@@ -285,7 +288,8 @@ impl<W> Cache<W> {
         self.kept.as_ref()
     }
 
-    /// The time from which nothing here is worth its memory. `None` while a fetch is under way.
+    /// The time from which nothing here could be the answer to a caller, so that the cache may be dropped. `None` while a fetch is
+    /// under way.
     pub(crate) fn ends_at(&self) -> Option<ElapsedTime> {
         let failed = match &self.state {
             State::Fetching { .. } => return None,

@@ -14,8 +14,8 @@ use crate::Generation;
 /// It is immutable. [`user`](crate::AuthSession::user) returns another context once this one is too old, and at once after a
 /// login or a logout.
 ///
-/// The provider wrote its texts, which may contain anything but control characters. They are for display, and for decisions
-/// that the host would leave to the provider. Claims of an access token are read as the issuer sent them to this process, over
+/// Its texts come from the provider, and may contain anything but control characters. They are for display, and for decisions
+/// in which the host trusts the provider. Claims of an access token are read as the issuer sent them to this process, over
 /// TLS, and their signature is not verified.
 ///
 /// `Debug` shows no text of the person.

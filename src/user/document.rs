@@ -52,7 +52,7 @@ pub(super) fn json(body: &[u8]) -> Option<Value> {
     serde_json::from_slice(body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body)).ok()
 }
 
-/// The meaning of an answer with status 200 within its envelope. `None` for a successful one.
+/// The meaning of an answer with status 200, by the mapping's [`UserEnvelope`]. `None` for a successful one.
 pub(super) fn error_in(answer: &Value, envelope: Option<&UserEnvelope>) -> Option<Word> {
     let envelope = envelope?;
     if answer.get(&envelope.ok) == Some(&Value::Bool(true)) {
@@ -80,7 +80,7 @@ pub(super) fn check_subject(claims: &Value, subject: Option<&str>) -> Result<(),
     }
 }
 
-/// Makes the context of the answers in `document`.
+/// Makes the context from the answers in `document`, which has a member for each answer.
 pub(super) fn context(
     document: Map<String, Value>,
     fields: &UserFields,
@@ -139,6 +139,7 @@ fn identifier(value: &Value) -> Option<String> {
     }
 }
 
+/// A boolean, or its text.
 fn truth(value: &Value) -> Option<bool> {
     match value {
         Value::Bool(truth) => Some(*truth),

@@ -78,7 +78,8 @@ pub enum UserError {
         "no secure connection to the provider could be established: check the certificates that this program trusts"
     )]
     Untrusted,
-    /// The mapping's or the server's address may not be asked, because it is not within reach or is plain http.
+    /// The address that the mapping or the server names may not be asked, because the requests of this session may not connect to
+    /// it, or because it is plain http.
     #[error("the address for the user may not receive a token: it must be https, and public if a server named it")]
     UnsafeAddress,
     /// The provider has trouble, or asks for a pause.

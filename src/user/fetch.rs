@@ -1,4 +1,4 @@
-//! Asks the provider for the person who is signed in.
+//! Asks the provider for the person who is signed in, by the requests of a mapping.
 
 use std::time::Duration;
 
@@ -87,6 +87,7 @@ impl Source for SessionSource {
     }
 }
 
+/// Fetches once. The token and the record are read until both belong to one login.
 async fn fetch(session: &AuthSession) -> Result<UserContext, Failure> {
     let providers = match &session.oauth {
         Some(oauth) => &*oauth.users.providers,
@@ -150,6 +151,7 @@ impl Fetch<'_> {
         Ok(document)
     }
 
+    /// The subject of the session's login, if the login named one.
     fn subject(&self) -> Option<&str> {
         self.grant.subject.as_ref().map(|subject| subject.0.as_str())
     }
@@ -209,6 +211,7 @@ impl Fetch<'_> {
         }
     }
 
+    /// Sends one request, and returns the status, the headers and the body of its answer.
     async fn send(
         &self,
         authorization: HeaderMap,
@@ -240,6 +243,7 @@ impl Fetch<'_> {
         Ok((head.status, head.headers, body))
     }
 
+    /// The meaning of an answer, by the mapping and by its status.
     fn read(&mut self, status: StatusCode, headers: &HeaderMap, body: &[u8], request: &UserRequest) -> Verdict {
         let now = self.providers.clock.now().wall;
         // The pause is read as that of an answer with the status `like`.
@@ -277,7 +281,7 @@ impl Fetch<'_> {
         if self.length > MAX_ANSWER { Verdict::Failed(UserError::TooLarge) } else { Verdict::Answer(answer) }
     }
 
-    /// The URL of a place, and the reach of the request to it.
+    /// The URL that a mapping names, and the addresses that the request to it may connect to.
     async fn place(&self, place: &UserPlace) -> Result<(String, Reach), UserError> {
         let identity = self.session.identity();
         let reach = self.providers.refresh.reach_of(&self.grant.renewal, identity);
@@ -287,7 +291,7 @@ impl Fetch<'_> {
                 let endpoint = self.providers.discovery.userinfo_of(identity.resource(), issuer, reach).await;
                 (endpoint.map_err(UserError::Discovery)?.ok_or(UserError::NoEndpoint)?, reach)
             }
-            // The host vouches for the URL.
+            // The host has provided the URL, so its address is not restricted.
             UserPlace::Url(url) => (url.clone(), Reach::Any),
             UserPlace::TokenHost(path) => {
                 let host = Url::parse(&self.grant.binding.token_endpoint).map_err(|_| UserError::UnsafeAddress)?;

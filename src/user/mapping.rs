@@ -1,4 +1,4 @@
-//! Where a provider describes the person who is signed in, as data.
+//! The mapping, which states as data where a provider describes the person who is signed in.
 
 mod builtin;
 mod pick;

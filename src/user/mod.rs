@@ -18,7 +18,7 @@
 //!   new login or a change of the subject it is not returned again, and the result of a fetch that began before is dropped.
 //! - **One refresh.** If the provider refuses the token (401), the lease is invalidated, and the request is sent once more after
 //!   one refresh. A second refusal is [`UserError::Refused`]. There is no third request.
-//! - **No waiting for itself.** A fetch asks the session for a token as any caller does. The session never waits for a fetch.
+//! - **No deadlock.** A fetch asks the session for a token as any caller does. The session never waits for a fetch.
 //! - **The token stays where it belongs.** It goes to the userinfo endpoint that the issuer's metadata names, or to the
 //!   addresses of the mapping, which the host provides. A built-in mapping with addresses applies only if the vendor's own token
 //!   endpoint issued the token. No redirect is followed. A token that is bound to a key goes with a proof.
@@ -96,6 +96,7 @@ impl AuthSession {
         users.at_hand(self.identity(), &users.options, || self.engine.served_login())
     }
 
+    /// The user contexts of the runtime that the session belongs to.
     fn users(&self) -> Result<&Users, UserError> {
         self.oauth.as_ref().map(|oauth| &oauth.users).ok_or(UserError::NoRuntime)
     }

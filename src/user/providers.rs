@@ -24,9 +24,9 @@ pub(crate) struct UserProviders {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) store: Arc<dyn TokenStore>,
     pub(crate) discovery: Discovery,
-    /// Determines the reach of a plan's requests.
+    /// Determines the addresses that a plan's requests may connect to.
     pub(crate) refresh: RefreshGrant,
-    /// The known providers, whose rows may have mappings.
+    /// The table of providers, whose rows may have mappings.
     pub(crate) providers: Providers,
     /// The mappings of the host, by the provider.
     pub(crate) mappings: BTreeMap<ProviderName, UserMapping>,
@@ -65,7 +65,7 @@ impl UserProviders {
 /// Whether the vendor's own server issued the session's tokens. A server of another operator may have the vendor's name for its
 /// dialect, for example a self-hosted one, and its tokens do not go to the vendor (law 13).
 fn is_of_vendor(provider: &ProviderName, grant: &Grant) -> bool {
-    // A file may have moved the row to another server, so it is not asked.
+    // A file may have given the provider's row other endpoints, so only the built-in table is read.
     let vendor = Providers::builtin();
     let endpoint = vendor.of(Some(provider)).and_then(|facts| facts.endpoints.token.as_deref());
     endpoint.and_then(origin).is_some_and(|vendor| origin(&grant.binding.token_endpoint) == Some(vendor))

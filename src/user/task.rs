@@ -1,4 +1,4 @@
-//! The task of one session's user, which owns the machine and outlives the callers.
+//! The task of one session's user context, which owns the machine of `cache` and outlives the callers.
 
 use std::sync::Arc;
 
@@ -64,11 +64,13 @@ impl UserTask {
         Self { identity, cache: Cache::default(), source: None, answers: Vec::new(), counters, entropy }
     }
 
+    /// The order for a fetch, which is counted.
     fn order(&self) -> Option<Arc<dyn Source>> {
         self.counters.fetches.add(1);
         self.source.clone()
     }
 
+    /// Handles the question of a caller. Returns the fetch to begin, if any.
     fn ask(
         &mut self,
         source: Arc<dyn Source>,

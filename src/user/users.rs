@@ -1,4 +1,4 @@
-//! The users of a runtime's sessions.
+//! The user contexts of all sessions of a runtime, each of which has a task.
 
 use std::fmt;
 use std::sync::Arc;
@@ -21,7 +21,7 @@ use crate::keyed::{KeyedTasks, Ports};
 /// The maximum number of sessions whose user is kept. Beyond it, the oldest entry is removed.
 const MAX_ENTRIES: usize = 65_536;
 
-/// The users of a runtime's sessions.
+/// The user contexts of all sessions of a runtime.
 pub(crate) struct Users {
     tasks: Arc<KeyedTasks<ServerIdentity, UserTask>>,
     worker: Arc<UserWorker>,

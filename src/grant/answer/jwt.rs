@@ -1,4 +1,4 @@
-//! The times of a JWT access token. No other claim is read.
+//! The lifetime that a JWT access token names in its claims `exp` and `iat`. No other claim is read.
 
 use std::time::Duration;
 

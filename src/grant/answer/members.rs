@@ -1,4 +1,5 @@
-//! The known members of an answer, each read independently.
+//! Reads the known members of a token endpoint's answer, each independently of the others, so that a damaged member spoils no
+//! other.
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -260,7 +261,7 @@ impl Members {
         }
     }
 
-    /// Adds the value of an error member to the candidates.
+    /// Adds the value of an error member to the candidates for the reported error code.
     fn word(&mut self, name: Name, place: Place, value: &Value<'_>, depth: usize) {
         match value {
             Value::Text(text) if text.trim_start().starts_with('{') => self.search(name, value, depth),

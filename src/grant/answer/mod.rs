@@ -20,7 +20,8 @@ use super::retry_after;
 use crate::http::Body;
 use crate::issuers::providers::default_profile;
 
-/// How long before the request the lifetime of the empty access token begins, which stands for a missing one.
+/// The time between the beginning of the request and the earlier beginning of the lifetime of an empty access token, which
+/// stands for a missing one and has expired.
 const LONG_AGO: Duration = Duration::from_secs(60);
 
 /// Reads the complete answer of a token endpoint (RFC 6749 sections 5.1 and 5.2), in any of the formats below.

@@ -1,4 +1,4 @@
-//! The names of members, in all known spellings.
+//! The names of the members of a token endpoint's answer, in all known spellings.
 
 use super::lifetime::Member;
 
@@ -29,7 +29,7 @@ pub(super) enum Name {
     ErrorType,
     /// `type` or `name`, which may be about something other than an error.
     Type,
-    /// A text or a status.
+    /// A text for people, or a status.
     Text,
     /// The request's member that an error is about.
     Field,

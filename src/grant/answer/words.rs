@@ -1,4 +1,4 @@
-//! The error codes of an answer, and the choice of the one that is reported.
+//! The error codes of a token endpoint's answer, and the choice of the one that is reported. An error code is called a word.
 //!
 //! Servers put the code in many places. All candidates of an answer are kept, and the first one that has a meaning in
 //! the issuer's profile is reported. If none has, the first one by its place is reported.
@@ -84,7 +84,7 @@ impl Words {
         }
     }
 
-    /// The code that is reported to an engine with this `profile`.
+    /// The code that is reported for an issuer with this `profile`.
     pub(super) fn choose(mut self, profile: &Profile) -> Option<String> {
         self.0.sort_by_key(|candidate| candidate.place);
         let faulty = self.0.iter().filter(|candidate| candidate.place != Place::Text).any(Candidate::is_fault);

@@ -1,4 +1,4 @@
-//! Headers of rate limits. They name the time at which a limit is reset.
+//! Headers of rate limits, which name the time at which a limit is reset.
 
 use std::time::Duration;
 
@@ -23,7 +23,7 @@ const RESETS: [(&str, &str); 9] = [
     ("rate-limit-reset", "rate-limit-remaining"),
 ];
 
-/// The header that holds both, as parameters of structured fields.
+/// The header that holds both the reset and the remaining number, as parameters of structured fields.
 const COMBINED: &str = "ratelimit";
 
 /// The longest time until the reset of an exhausted limit, as seen at `now`. A limit that has requests left is not the

@@ -1,4 +1,4 @@
-//! One header's delay.
+//! The delay in the value of one header, such as `Retry-After`.
 
 use std::time::Duration;
 
@@ -33,7 +33,7 @@ fn of_element(value: &str, now: WallTime) -> Option<Duration> {
     }
 }
 
-/// Whole seconds, rounded up.
+/// The span in whole seconds, rounded up.
 pub(super) fn up(span: Duration) -> Duration {
     Duration::from_secs(span.as_secs().saturating_add(u64::from(span.subsec_nanos() > 0)))
 }

@@ -16,20 +16,20 @@ pub(super) enum Fault {
     /// The file cannot be read.
     File(String),
     /// The text at this place is not what the format has there.
-    Text { line: usize, column: usize, member: String, told: String },
+    Text { line: usize, column: usize, member: String, message: String },
     /// A provider contradicts itself or another one.
-    Provider { name: String, told: String },
+    Provider { name: String, message: String },
 }
 
 impl ProvidersError {
     /// The error for one provider.
-    pub(super) fn provider(name: &str, told: impl Into<String>) -> Self {
-        Fault::Provider { name: plain(name), told: told.into() }.into()
+    pub(super) fn provider(name: &str, message: impl Into<String>) -> Self {
+        Fault::Provider { name: plain(name), message: message.into() }.into()
     }
 
     /// The error for a file that cannot be read.
-    pub(super) fn file(told: impl Into<String>) -> Self {
-        Fault::File(told.into()).into()
+    pub(super) fn file(message: impl Into<String>) -> Self {
+        Fault::File(message.into()).into()
     }
 
     /// The error for a text that serde refuses, with the path of the member.
@@ -37,14 +37,14 @@ impl ProvidersError {
         let member = plain(&error.path().to_string());
         let error = error.into_inner();
         let (line, column) = (error.line(), error.column());
-        let told = in_words(&error.to_string());
-        Fault::Text { line, column, member, told }.into()
+        let message = in_words(&error.to_string());
+        Fault::Text { line, column, member, message }.into()
     }
 
     /// The error for a text that is no JSON.
     pub(super) fn syntax(error: serde_json::Error) -> Self {
         let (line, column) = (error.line(), error.column());
-        Fault::Text { line, column, member: ".".to_owned(), told: in_words(&error.to_string()) }.into()
+        Fault::Text { line, column, member: ".".to_owned(), message: in_words(&error.to_string()) }.into()
     }
 
     /// The same error, of a table in this file.
@@ -82,15 +82,15 @@ impl fmt::Display for ProvidersError {
             None => f.write_str("the providers")?,
         }
         match &self.fault {
-            Fault::File(told) => write!(f, " cannot be read: {told}"),
-            Fault::Text { line, column, member, told } => {
+            Fault::File(message) => write!(f, " cannot be read: {message}"),
+            Fault::Text { line, column, member, message } => {
                 write!(f, ", line {line}, column {column}")?;
                 if member != "." {
                     write!(f, ", at {member}")?;
                 }
-                write!(f, ": {told}; correct it there (docs/providers.md lists the members)")
+                write!(f, ": {message}; correct it there (docs/providers.md lists the members)")
             }
-            Fault::Provider { name, told } => write!(f, ", at providers.{name}: {told}"),
+            Fault::Provider { name, message } => write!(f, ", at providers.{name}: {message}"),
         }
     }
 }

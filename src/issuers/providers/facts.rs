@@ -151,7 +151,7 @@ pub struct ErrorFacts {
     pub unspent_statuses: Vec<u16>,
 }
 
-/// The fate of a presented refresh token at one provider.
+/// The provider's treatment of a presented refresh token.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields, expecting = "an object")]
 #[non_exhaustive]

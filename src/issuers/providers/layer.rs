@@ -1,4 +1,4 @@
-//! Reads a table, and lays it over another one.
+//! Reads a table of providers, and lays it over another one. Its entries change or add rows of the other table.
 
 use std::collections::BTreeMap;
 
@@ -17,6 +17,7 @@ const VERSION: u32 = 1;
 /// The maximum length of a chain of providers that extend one another.
 const MAX_CHAIN: usize = 8;
 
+/// The rows of a table, by the names of their providers.
 pub(super) type Rows = BTreeMap<ProviderName, ProviderFacts>;
 
 /// A table as it is written, checked member by member.
@@ -41,8 +42,8 @@ pub(super) fn lay(rows: &Rows, text: &str) -> Result<Rows, ProvidersError> {
     let mut from = serde_json::Deserializer::from_str(text);
     let table: Table = serde_path_to_error::deserialize(&mut from).map_err(ProvidersError::text)?;
     from.end().map_err(ProvidersError::syntax)?;
-    // The reading above knows the place of each error, but not which members an entry contains. This reading does. An entry
-    // changes only the members that it contains.
+    // The typed reading above knows the place of each error, but not which members an entry contains. This untyped reading
+    // does. An entry changes only the members that it contains.
     let written: Value = serde_json::from_str(text).map_err(ProvidersError::syntax)?;
     let layer = Layer { rows, entries: table.providers.0 };
     // Each host belongs to one provider. The entry that names it takes it from the provider that had it.
@@ -50,9 +51,9 @@ pub(super) fn lay(rows: &Rows, text: &str) -> Result<Rows, ProvidersError> {
     for (name, host) in layer.entries.iter().flat_map(|(name, entry)| entry.hosts.iter().map(move |host| (name, host)))
     {
         if let Some(other) = owners.insert(host.clone(), name_of(name)?) {
-            let told =
+            let message =
                 format!("the host {host} is that of {other} too, and an issuer has one provider: take it from one");
-            return Err(ProvidersError::provider(name, told));
+            return Err(ProvidersError::provider(name, message));
         }
     }
     let mut laid = rows.clone();
@@ -98,22 +99,23 @@ impl Layer<'_> {
             };
             match (chain.contains(&extends), self.entries.get_key_value(extends)) {
                 (true, _) => {
-                    let told = format!(
+                    let message = format!(
                         "it extends itself ({}): take one `extends` out",
                         [&chain[..], &[extends]].concat().join(" → ")
                     );
-                    return Err(ProvidersError::provider(name, told));
+                    return Err(ProvidersError::provider(name, message));
                 }
                 (false, Some(_)) if chain.len() == MAX_CHAIN => {
-                    let told = "more than 8 providers extend one another in a row: let it extend a nearer one";
-                    return Err(ProvidersError::provider(name, told));
+                    let message = "more than 8 providers extend one another in a row: let it extend a nearer one";
+                    return Err(ProvidersError::provider(name, message));
                 }
                 (false, Some((next, _))) => chain.push(next),
                 (false, None) if extends == STANDARD => break ProviderFacts::default(),
                 (false, None) => {
                     let known = ProviderName::new(extends.to_owned()).ok().and_then(|extends| self.rows.get(&extends));
-                    let told = "`extends` names no provider: take one of this table or a built-in one, or `standard`";
-                    break known.ok_or_else(|| ProvidersError::provider(last, told))?.clone().behaviour(extends);
+                    let message =
+                        "`extends` names no provider: take one of this table or a built-in one, or `standard`";
+                    break known.ok_or_else(|| ProvidersError::provider(last, message))?.clone().behaviour(extends);
                 }
             }
         };
@@ -127,7 +129,7 @@ impl Layer<'_> {
                 facts = facts.behaviour(entry);
             }
         }
-        facts.agree().map_err(|told| ProvidersError::provider(name, told))?;
+        facts.agree().map_err(|message| ProvidersError::provider(name, message))?;
         Ok(facts)
     }
 }

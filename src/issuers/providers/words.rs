@@ -1,4 +1,4 @@
-//! The error codes that have one meaning at every server.
+//! The error codes that have one meaning at every server, and the default profile, which knows them.
 
 use tokenkeeper_actors::law::profile::Profile;
 

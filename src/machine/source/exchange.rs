@@ -1,4 +1,4 @@
-//! The token requests of each grant at an authorization server.
+//! The token requests of each kind of machine grant that needs an authorization server.
 
 use std::time::Duration;
 
@@ -80,8 +80,8 @@ impl MachineSource {
         judge::tokens(&profile, &answer, asked, self.clock.now(), is_bound)
     }
 
-    /// Exchanges the ID token for an ID-JAG at the identity provider. An ID-JAG is an assertion for one server, and is used
-    /// once.
+    /// Exchanges the ID token for an identity assertion authorization grant (ID-JAG) at the identity provider. An ID-JAG is an
+    /// assertion for one authorization server, and is used once.
     async fn id_jag(
         &self,
         identity: &ServerIdentity,

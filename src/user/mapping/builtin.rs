@@ -1,4 +1,4 @@
-//! The mappings of known providers.
+//! The built-in mappings of known providers, and that of OpenID Connect.
 
 use super::{
     UserElement, UserEnvelope, UserFields, UserMapping, UserPick, UserPlace, UserRefusal, UserRefusalMeaning,
@@ -188,7 +188,7 @@ fn single(url: &str, subject: &str, names: &[&str], email: &str) -> UserMapping 
     }
 }
 
-/// A query, as the API has nothing else. Its errors come with 400.
+/// A GraphQL query, as the API has nothing else. Its errors come with 400.
 fn linear() -> UserMapping {
     let at = "https://api.linear.app/graphql";
     let names = ["/data/viewer/name", "/data/viewer/displayName"];
@@ -210,7 +210,8 @@ fn notion_api() -> UserMapping {
     mapping
 }
 
-/// The userinfo endpoint, which is asked without the metadata. The row has its endpoints itself.
+/// The userinfo endpoint, whose URL is known without the issuer's metadata. The provider's row in the table of providers names its
+/// other endpoints.
 fn sentry() -> UserMapping {
     let mut mapping = standard();
     let place = UserPlace::Url("https://sentry.io/oauth/userinfo/".to_owned());
@@ -218,7 +219,7 @@ fn sentry() -> UserMapping {
     mapping
 }
 
-/// Each data centre has the users at the host of its token endpoint.
+/// Each data centre describes its users at the host of its token endpoint.
 fn zoho() -> UserMapping {
     UserMapping {
         requests: vec![request("me", UserPlace::TokenHost("/oauth/user/info".to_owned()))],
@@ -274,6 +275,7 @@ fn request(name: &str, at: UserPlace) -> UserRequest {
     }
 }
 
+/// Places by their JSON pointers.
 fn picks(pointers: &[&str]) -> Vec<UserPick> {
     pointers.iter().map(|pointer| UserPick::pointer(*pointer)).collect()
 }

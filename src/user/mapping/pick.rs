@@ -1,4 +1,4 @@
-//! A place in the document of a person's claims.
+//! The place of a field in the document of a person's claims.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use serde_json::Value;
 /// The step that stands for every element of a list, or for every member of an object.
 const ALL: &str = "*";
 
-/// A place in the document of a person's claims.
+/// The place of a field in the document of a person's claims.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(untagged)]
 #[non_exhaustive]

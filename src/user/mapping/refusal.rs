@@ -1,4 +1,4 @@
-//! Refusals that mean something else than their status.
+//! Refusals of a provider that mean something else than their HTTP status.
 
 use serde::{Deserialize, Serialize};
 

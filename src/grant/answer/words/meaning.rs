@@ -1,4 +1,4 @@
-//! The standard forms of a server's text.
+//! The forms of a server's error code or error text that are compared with the codes of a profile.
 //!
 //! `InvalidGrantException`, `INVALID_GRANT` and `Invalid grant` are one code in three spellings. A text whose every
 //! word is about a refresh token that is not good, or about a client that is not accepted, has the form
