@@ -366,7 +366,7 @@ impl SessionSpec {
     }
 
     /// The same session, renewed by `plan` while it has no record, for a source that needs no login. A stored record
-    /// has a plan of its own, which always wins. Default: the refresh grant, so that a session without a record needs a
+    /// has a plan of its own, which is used instead. Default: the refresh grant, so that a session without a record needs a
     /// login.
     #[must_use]
     pub fn renewal(self, plan: RenewalPlan) -> Self {

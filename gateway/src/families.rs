@@ -10,7 +10,7 @@ use crate::law::{Change, Family, FamilyId, Grant, Issue, Limits, Phase, Question
 use crate::people::People;
 use crate::store::{Entry, Expiring, GatewayStore, Key, Person, Revision, StoreTrouble, Swapped};
 
-/// The maximum number of families of one person, so that one account cannot fill the store.
+/// The maximum number of families of one person, so that one person cannot fill the store.
 const MAX_OF_PERSON: usize = 100;
 
 /// The maximum number of times that a request reads the family. It reads again after each change by another request. Within

@@ -81,9 +81,9 @@ pub(crate) struct OpenLogins {
 }
 
 /// Counts one login as beginning until it is dropped.
-pub(crate) struct Place<'a>(&'a OpenLogins);
+pub(crate) struct BeginningLogin<'a>(&'a OpenLogins);
 
-impl Drop for Place<'_> {
+impl Drop for BeginningLogin<'_> {
     fn drop(&mut self) {
         self.0.beginning.fetch_sub(1, Ordering::AcqRel);
     }
@@ -91,12 +91,12 @@ impl Drop for Place<'_> {
 
 impl OpenLogins {
     /// Counts a further login as beginning. `None` if there are too many already.
-    pub(crate) fn place(&self, now: WallTime) -> Option<Place<'_>> {
-        let place = Place(self);
+    pub(crate) fn begin(&self, now: WallTime) -> Option<BeginningLogin<'_>> {
+        let login = BeginningLogin(self);
         let beginning = self.beginning.fetch_add(1, Ordering::AcqRel);
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         open.retain(|_, expires| now < *expires);
-        (open.len() + beginning < self.max).then_some(place)
+        (open.len() + beginning < self.max).then_some(login)
     }
 
     /// Notes that the login with this cookie waits for a person from now on.

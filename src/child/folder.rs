@@ -16,7 +16,7 @@ use crate::AccessToken;
 /// The beginning of the names of all private folders.
 const PREFIX: &str = "tokenkeeper-child-";
 
-/// The file that the process which made the folder keeps locked while it lives.
+/// The file that is locked by the process that made the folder. The lock ends with that process.
 const ALIVE: &str = "alive";
 
 /// The maximum number of entries of a parent folder that are examined for folders of dead processes. The temporary folder may

@@ -69,7 +69,8 @@ impl HandOff {
     }
 }
 
-/// The right of one child process, and of the processes that it starts, to the access tokens of one session.
+/// The right of one child process, and of the processes that it starts, to the access tokens of one session. It is called a child
+/// grant.
 ///
 /// Dropping it ends the right. The socket and the token file are removed, and a child that asks later finds no socket. Tokens
 /// that the child has already stay valid until they expire.

@@ -13,10 +13,10 @@ use super::time::until;
 use super::{BodyFormat, RefreshGrant, Signing, request, server_time};
 use crate::http::{DEFAULT_ANSWER_MOST, Departure, Exchange, decode};
 
-/// The time-out. It is short, because callers wait for a token that is good already.
+/// The time-out. It is short, because callers wait although the token is valid already.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The answer (section 2.2). Some servers write the time as a text.
+/// The answer (RFC 7662 section 2.2). Some servers write the time as a text.
 #[derive(Deserialize)]
 struct Introspection {
     active: bool,

@@ -38,7 +38,7 @@ const MAX_PAUSE: Duration = Duration::from_secs(10 * 60);
 /// The answer to a caller.
 pub(crate) type Answer = Result<UserContext, UserError>;
 
-/// A fetch that brought nothing.
+/// A fetch that failed.
 #[derive(Clone, Debug)]
 pub(crate) struct Failure {
     pub(crate) error: UserError,
@@ -191,7 +191,7 @@ impl<W> Cache<W> {
         Asked::Begins
     }
 
-    /// Forgets the callers that are gone, before the limit turns others away.
+    /// Removes the waiting callers that have dropped their futures, before the limit turns others away.
     pub(crate) fn forget_gone(&mut self, is_gone: impl Fn(&W) -> bool) {
         if let State::Fetching { waiters, .. } = &mut self.state
             && waiters.len() >= MAX_WAITERS

@@ -7,7 +7,7 @@ use crate::{ProofError, Reason, Scopes, TokenError};
 
 /// The reason why there is no user context. It holds no text of a server and no token.
 ///
-/// No such error costs the session its tokens. Tokens that a refresh within the fetch brought are stored and served.
+/// After such an error the session still has its tokens. Tokens that a refresh within the fetch obtained are stored and served.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum UserError {

@@ -63,7 +63,7 @@ impl AuthSession {
     ///
     /// # Errors
     ///
-    /// The [`UserError`], after 30 s at the latest. It never costs the session its tokens.
+    /// The [`UserError`], after 30 s at the latest. The session still has its tokens then.
     ///
     /// # Cancellation
     ///

@@ -66,8 +66,8 @@ impl Inbound {
     /// [`UpstreamTrouble::Unknown`] if the gateway has no such upstream.
     pub fn upstream(&self, name: &str) -> Result<UpstreamSession, UpstreamTrouble> {
         let Sender { gateway, grant, account } = &*self.0;
-        let (place, upstream) = gateway.0.upstream(name).ok_or(UpstreamTrouble::Unknown)?;
-        let account = if place == 0 { account } else { &grant.subject };
+        let (index, upstream) = gateway.0.upstream(name).ok_or(UpstreamTrouble::Unknown)?;
+        let account = if index == 0 { account } else { &grant.subject };
         let session = gateway.0.session(upstream, account).map_err(|_| UpstreamTrouble::Unknown)?;
         let login_page = gateway.0.login_page(&upstream.name);
         let (upstream, timeout) = (upstream.label.clone(), gateway.0.upstream_timeout);

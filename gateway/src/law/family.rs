@@ -231,6 +231,7 @@ impl Family {
         }
     }
 
+    /// Judges a refresh by the table of this module.
     fn refresh(
         &self,
         number: u32,
@@ -271,16 +272,18 @@ impl Family {
         }
     }
 
-    /// Whether the family's access token of this number is good at `resource` now.
+    /// Whether `resource` accepts the family's access token of this number now.
     pub(crate) fn admits(&self, number: u32, resource: &str, now: WallTime, limits: &Limits) -> bool {
         let is_live = matches!(self.phase, Phase::Live { floor, .. } if number >= floor);
         is_live && self.grant.resource == resource && now < self.expires(limits)
     }
 
+    /// Whether the family's tokens are for `resource`. A request that names no resource means theirs.
     fn is_for(&self, resource: Option<&str>) -> bool {
         resource.is_none_or(|resource| resource == self.grant.resource)
     }
 
+    /// Issues the tokens of this number, as the newest ones.
     fn advance(&self, number: u32, now: WallTime, limits: &Limits) -> Verdict {
         let floor = if let Phase::Live { floor, .. } = self.phase { floor } else { 0 };
         let phase = Phase::Live { number, rotated: now.as_millis(), floor };
@@ -289,6 +292,7 @@ impl Family {
         Verdict { change: Change::Store(next), answer }
     }
 
+    /// The tokens of this number, as they are issued now.
     fn issue(&self, number: u32, repeated: bool, now: WallTime, limits: &Limits) -> Issue {
         let expires = now.after(limits.access_lifetime).min(self.expires(limits));
         Issue { number, repeated, expires, lifetime: expires.since(now) }

@@ -79,7 +79,7 @@ async fn signed_in(gateway: &Gateway, headers: &HeaderMap, flow: &Flow) -> Respo
             codes::issue(gateway, &subject, request).await
         }
         Goal::Session => flow::done(),
-        Goal::Another(place) => flow::begin(gateway, headers, *place, Some(&subject), Goal::Session).await,
+        Goal::Another(index) => flow::begin(gateway, headers, *index, Some(&subject), Goal::Session).await,
     };
     // Only the first upstream identifies the person. The others add sessions.
     if flow.upstream == 0 {

@@ -122,14 +122,14 @@ pub(super) async fn label_of(gateway: &Gateway, subject: &str) -> Option<String>
     plain_name(user.name().or(user.email())?)
 }
 
-/// Sends the person to the upstream of the index `place`.
+/// Sends the person to the upstream with the index `index` among the gateway's.
 ///
 /// A login at the first upstream identifies the person, so that it is made on a session of its own and not on that of the
 /// person whom the browser remembers, and `subject` is `None`. A login at another upstream is made on the session of `subject`.
 pub(super) async fn begin(
     gateway: &Gateway,
     headers: &HeaderMap,
-    place: usize,
+    index: usize,
     subject: Option<&str>,
     goal: Goal,
 ) -> Response {
@@ -137,7 +137,7 @@ pub(super) async fn begin(
     let busy =
         || failed(gateway, &goal, "temporarily_unavailable", "Too many people are signing in. Try again in a minute.");
     let broken = || failed(gateway, &goal, "server_error", "The gateway is not set up for this. Tell its operator.");
-    let Some(_place) = inner.open_logins.place(inner.now()) else { return busy() };
+    let Some(_beginning) = inner.open_logins.begin(inner.now()) else { return busy() };
     let (Ok(secret), Ok(number)) = (draw::<32>(), draw::<16>()) else { return broken() };
     let secret = URL_SAFE_NO_PAD.encode(secret);
     let account = match subject {
@@ -152,7 +152,7 @@ pub(super) async fn begin(
             }
         });
     }
-    let Some(upstream) = inner.upstreams.get(place) else { return broken() };
+    let Some(upstream) = inner.upstreams.get(index) else { return broken() };
     let Ok(session) = inner.session(upstream, &account) else { return broken() };
     match offered(gateway, upstream, &session, &secret).await {
         Ok(Offered::Page(key, url)) => {
@@ -160,7 +160,7 @@ pub(super) async fn begin(
             inner.open_logins.opened(name.clone(), inner.now());
             let key = URL_SAFE_NO_PAD.encode(key.0);
             let expires = inner.now().after(LOGIN_LIFETIME).as_millis();
-            let flow = Flow { upstream: place, account, key, secret, expires, goal };
+            let flow = Flow { upstream: index, account, key, secret, expires, goal };
             let mut answer = pages::redirect(&url);
             let cookies = Cookies::of(&inner.issuer);
             let dropped = older_flows(gateway, headers).into_iter().filter_map(|name| cookies.clear(&name));

@@ -43,20 +43,20 @@ pub(super) async fn begin(
     headers: HeaderMap,
     body: Bytes,
 ) -> Response {
-    let Some((place, _)) = gateway.0.upstream(&name) else { return unknown() };
+    let Some((index, _)) = gateway.0.upstream(&name) else { return unknown() };
     // The form's content is the name of the upstream that its page was for.
     let read = forms::read::<String>(&gateway, &headers, Use::LoginForm, &body);
     match read.and_then(|(asked, _)| (asked == name).then_some(()).ok_or("It was shown for another provider.")) {
         Ok(()) => {}
         Err(advice) => return pages::trouble(StatusCode::BAD_REQUEST, "This answer was not taken", advice),
     }
-    match (place, flow::person_of(&gateway, &headers).await) {
+    match (index, flow::person_of(&gateway, &headers).await) {
         // The first upstream identifies the person, so that the person whom the browser remembers does not matter.
         (0, _) => flow::begin(&gateway, &headers, 0, None, Goal::Session).await,
         // Without a known person, a login at the first upstream comes before the one that was asked for.
-        (place, None) => flow::begin(&gateway, &headers, 0, None, Goal::Another(place)).await,
+        (index, None) => flow::begin(&gateway, &headers, 0, None, Goal::Another(index)).await,
         // The session at this upstream is added to those of the person.
-        (place, Some(subject)) => flow::begin(&gateway, &headers, place, Some(&subject), Goal::Session).await,
+        (index, Some(subject)) => flow::begin(&gateway, &headers, index, Some(&subject), Goal::Session).await,
     }
 }
 
