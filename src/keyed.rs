@@ -74,6 +74,7 @@ pub(crate) struct KeyedTasks<K, M: Machine> {
     directory: RwLock<Directory<K, M>>,
 }
 
+/// The content of [`KeyedTasks`].
 struct Directory<K, M: Machine> {
     tasks: BTreeMap<K, TaskEntry<M>>,
     /// The keys, sorted by the numbers of their tasks, so that the oldest task is the first.

@@ -13,6 +13,7 @@ use tokenkeeper::engine::values::WallTime;
 
 use crate::gateway::{Gateway, Inner, LOGIN_LIFETIME, count};
 
+/// The prefix of the accounts of logins.
 const PREFIX: &str = "login-";
 
 /// The age from which a login that was not completed never will be. It is more than the login's lifetime, because the clocks
@@ -36,6 +37,7 @@ pub(crate) fn began(account: &str) -> Option<WallTime> {
 #[derive(Debug, Default)]
 pub(crate) struct Sweeps(Mutex<Swept>);
 
+/// The state of [`Sweeps`].
 #[derive(Debug, Default)]
 struct Swept {
     /// All logins that began before this time were checked.

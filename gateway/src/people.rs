@@ -127,6 +127,7 @@ impl Upstream {
         Self { scopes: scopes.into_iter().map(Into::into).collect(), ..self }
     }
 
+    /// The session of `account` at this upstream.
     pub(crate) fn session(&self, account: &str) -> Result<SessionSpec, IdentityError> {
         self.spec.clone().account(account)
     }

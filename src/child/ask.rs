@@ -134,6 +134,7 @@ impl Answer {
     }
 }
 
+/// The answer with a token, as it is written.
 #[derive(Serialize)]
 struct Granted<'a> {
     access_token: &'a str,
@@ -143,6 +144,7 @@ struct Granted<'a> {
     generation: String,
 }
 
+/// The answer with an error, as it is written.
 #[derive(Serialize)]
 struct Denied<'a> {
     error: &'a str,

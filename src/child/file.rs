@@ -40,6 +40,7 @@ pub(super) enum FileState {
 }
 
 impl FileState {
+    /// The state as the result of the first attempt.
     pub(super) fn result(&self) -> io::Result<()> {
         match self {
             Self::Pending | Self::Written => Ok(()),

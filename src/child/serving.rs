@@ -83,6 +83,7 @@ impl Host {
         .await;
     }
 
+    /// The answer to the line of a request.
     async fn answer(&self, line: &[u8]) -> Answer {
         let Some(ask) = Ask::read(line) else { return Answer::BadRequest };
         if !self.capability.is(&ask.capability) {
@@ -92,6 +93,7 @@ impl Host {
         lease.unwrap_or_else(|| Err(values::TokenError::new(Reason::DeadlinePassed).into())).into()
     }
 
+    /// The lease for a request, after the refusal that it may report.
     async fn lease(&self, ask: Ask) -> Result<Lease, TokenError> {
         if let Some(refused) = ask.refused.and_then(|refused| self.refused(&refused)) {
             // The host knows neither the operation nor the challenge of the child's request. Constant keys serve as well,
@@ -149,6 +151,7 @@ async fn read_line(stream: &mut UnixStream) -> io::Result<Zeroizing<Vec<u8>>> {
     Err(io::ErrorKind::InvalidData.into())
 }
 
+/// The result of `work`, or `None` after `span`.
 #[expect(
     clippy::disallowed_methods,
     reason = "the time-out bounds a child's connection, and a refresh that it caused goes on"

@@ -27,6 +27,7 @@ pub(crate) type Exchanged = Result<AccessToken, Refused>;
 #[derive(Debug, Default)]
 pub(crate) struct Errands(Mutex<BTreeMap<ServerIdentity, VecDeque<Errand>>>);
 
+/// An exchange that waits.
 #[derive(Debug)]
 struct Errand {
     wanted: Wanted,

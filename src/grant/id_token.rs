@@ -13,6 +13,7 @@ use super::answer::{expired_before, jwt_lifetime};
 /// The maximum length of an ID token, in bytes.
 pub(crate) const MAX_ID_TOKEN: usize = 64 * 1024;
 
+/// The member of an answer that holds the ID token.
 #[derive(Deserialize, Zeroize, ZeroizeOnDrop)]
 struct Answer {
     #[serde(default)]

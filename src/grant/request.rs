@@ -67,6 +67,7 @@ fn sign(_: &str, _: &Client, Signing { issuer, now }: Signing<'_>) -> Option<Zer
     None
 }
 
+/// Builds a request, with a client assertion if there is one.
 fn build_with<'a>(
     endpoint: &str,
     client: &'a Client,

@@ -29,6 +29,7 @@ struct Document {
     expiration: Option<String>,
 }
 
+/// The member `status` of an `ExecCredential`.
 #[derive(Deserialize, Zeroize)]
 struct Status {
     token: Option<String>,

@@ -37,6 +37,7 @@ struct Sealed {
     dpop: bool,
 }
 
+/// The stored form of a [`Kind`].
 #[derive(Serialize, Deserialize, Zeroize)]
 #[serde(rename_all = "snake_case")]
 enum SealedKind {
@@ -53,6 +54,7 @@ enum SealedKind {
     Static(String),
 }
 
+/// The stored form of a [`SubjectToken`].
 #[derive(Serialize, Deserialize, Zeroize)]
 #[serde(rename_all = "snake_case")]
 enum SealedSubject {
@@ -62,6 +64,7 @@ enum SealedSubject {
     Fixed(String),
 }
 
+/// The stored form of an [`ExecCommand`].
 #[derive(Serialize, Deserialize, Zeroize)]
 #[serde(deny_unknown_fields)]
 struct SealedCommand {
@@ -71,6 +74,7 @@ struct SealedCommand {
     timeout_ms: u64,
 }
 
+/// The stored form of a [`Client`].
 #[derive(Serialize, Deserialize, Zeroize)]
 #[serde(deny_unknown_fields)]
 struct SealedClient {

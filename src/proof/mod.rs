@@ -53,6 +53,7 @@ const MAX_PARTIES: usize = 1024;
 #[derive(Clone)]
 pub(crate) struct Proofs(Arc<Shared>);
 
+/// The state that all clones share.
 struct Shared {
     clock: Arc<dyn Clock>,
     entropy: Entropy,

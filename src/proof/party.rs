@@ -88,6 +88,7 @@ impl HtTarget {
         &self.htu[..self.origin]
     }
 
+    /// The server of the target, in this role.
     pub(super) fn party(&self, role: Role) -> Party {
         Party { role, origin: self.origin().to_owned() }
     }

@@ -71,6 +71,7 @@ fn is_of_vendor(provider: &ProviderName, grant: &Grant) -> bool {
     endpoint.and_then(origin).is_some_and(|vendor| origin(&grant.binding.token_endpoint) == Some(vendor))
 }
 
+/// The origin of a URL with a host.
 fn origin(url: &str) -> Option<Origin> {
     Url::parse(url).ok().map(|url| url.origin()).filter(Origin::is_tuple)
 }

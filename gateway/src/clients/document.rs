@@ -135,6 +135,7 @@ impl Documents {
         self.fetch(url, id, apps).await.map(Arc::new)
     }
 
+    /// Fetches the document, and reads it.
     async fn fetch(&self, url: &Url, id: &str, apps: &[String]) -> Result<Client, DocumentError> {
         let Some(http) = self.http.as_ref().filter(|http| http.enforces_reach()) else {
             return Err(DocumentError::Url);

@@ -36,6 +36,7 @@ pub(super) struct Registered {
 }
 
 impl Registered {
+    /// The client that has the identifier `id` with this content.
     pub(super) fn into_client(self, id: &str) -> Client {
         let Self { name, redirects, auth, refreshes, .. } = self;
         Client { id: id.to_owned(), name, redirects, auth, refreshes }

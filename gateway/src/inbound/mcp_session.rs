@@ -11,6 +11,7 @@ use subtle::ConstantTimeEq;
 
 use crate::seal::{Seal, Use};
 
+/// The header with the identifier of an MCP session.
 const HEADER: HeaderName = HeaderName::from_static("mcp-session-id");
 
 /// The subject that an MCP session belongs to, at one resource.
@@ -52,6 +53,7 @@ impl Owner {
         seal.digests(Use::McpSession, &parts).any(|right| bool::from(right.as_slice().ct_eq(&tag))).then_some(id)
     }
 
+    /// The texts over which the MAC of an identifier is computed.
     fn parts<'a>(&'a self, id: &'a str) -> [&'a str; 4] {
         [&self.issuer, &self.resource, &self.subject, id]
     }

@@ -22,6 +22,7 @@ use crate::server::RETRY;
 #[derive(Clone)]
 pub struct Inbound(Arc<Sender>);
 
+/// The facts about the sender of a request.
 struct Sender {
     gateway: Gateway,
     grant: Grant,

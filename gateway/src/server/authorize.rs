@@ -40,10 +40,12 @@ impl AuthorizationRequest {
         pages::redirect(&answer_url(issuer, &self.redirect, self.state.as_deref(), parameters))
     }
 
+    /// The answer with a code.
     pub(super) fn granted(&self, issuer: &str, code: &str) -> Response {
         self.answer(issuer, &[("code", code)])
     }
 
+    /// The answer with an error.
     pub(super) fn refused(&self, issuer: &str, error: &str, description: &str) -> Response {
         self.answer(issuer, &[("error", error), ("error_description", description)])
     }

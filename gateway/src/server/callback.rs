@@ -127,6 +127,7 @@ async fn identified(gateway: &Gateway, account: &str) -> Result<String, (&'stati
     Ok(subject)
 }
 
+/// The answer for the browser after a login ended without a session.
 fn not_signed_in(gateway: &Gateway, goal: &Goal, reason: LoginReason) -> Response {
     let (error, advice) = match reason {
         LoginReason::Denied => ("access_denied", "The provider was told not to sign in."),

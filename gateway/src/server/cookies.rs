@@ -73,6 +73,7 @@ impl<'a> Cookies<'a> {
     }
 }
 
+/// The names and values of all cookies of a request.
 fn pairs(headers: &HeaderMap) -> impl Iterator<Item = (&str, &str)> {
     let texts = headers.get_all(COOKIE).iter().filter_map(|value| value.to_str().ok());
     texts.flat_map(|text| text.split(';')).filter_map(|pair| pair.trim().split_once('='))

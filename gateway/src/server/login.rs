@@ -15,6 +15,7 @@ use crate::gateway::Gateway;
 use crate::seal::Use;
 use crate::text::escaped;
 
+/// Shows the page.
 pub(super) async fn page(State(gateway): State<Gateway>, Path(name): Path<String>, headers: HeaderMap) -> Response {
     let Some((_, upstream)) = gateway.0.upstream(&name) else { return unknown() };
     // The only error is a lack of randomness.
@@ -37,6 +38,7 @@ pub(super) async fn page(State(gateway): State<Gateway>, Path(name): Path<String
     form.on(pages::page(StatusCode::OK, &format!("Sign in to {}", upstream.label), &html))
 }
 
+/// Begins the login, after the page's button was pressed.
 pub(super) async fn begin(
     State(gateway): State<Gateway>,
     Path(name): Path<String>,

@@ -31,6 +31,7 @@ pub(super) fn path_of(resource: &ResourceUri) -> &str {
     rest.find('/').map_or("", |at| &rest[at..])
 }
 
+/// The metadata of one resource.
 pub(super) fn resource(State(gateway): State<Gateway>, resource: ResourceUri) -> Response {
     let mut document = json!({
         "resource": resource.as_str(),
@@ -44,6 +45,7 @@ pub(super) fn resource(State(gateway): State<Gateway>, resource: ResourceUri) ->
     answer(StatusCode::OK, &document)
 }
 
+/// The metadata of the authorization server.
 pub(super) async fn server(State(gateway): State<Gateway>) -> Response {
     let methods = ["none", "client_secret_basic", "client_secret_post"];
     let mut document = json!({

@@ -37,6 +37,7 @@ impl Params {
         self.0.get(name).map(String::as_str).filter(|value| !value.is_empty())
     }
 
+    /// The words of a parameter that is a list with spaces, such as `scope`.
     pub(super) fn words(&self, name: &str) -> Vec<String> {
         self.get(name).unwrap_or_default().split(' ').filter(|word| !word.is_empty()).map(str::to_owned).collect()
     }

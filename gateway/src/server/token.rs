@@ -76,6 +76,7 @@ fn noted(gateway: &Gateway, question: Question<'_>, issue: &Issue) {
     });
 }
 
+/// The answer with tokens.
 fn issued(gateway: &Gateway, family: FamilyId, issue: &Issue, grant: &Grant) -> Response {
     let Issue { number, expires, lifetime, .. } = *issue;
     let mut answer = json!({
@@ -90,6 +91,7 @@ fn issued(gateway: &Gateway, family: FamilyId, issue: &Issue, grant: &Grant) -> 
     json(StatusCode::OK, &answer)
 }
 
+/// The answer with an error.
 fn refused(gateway: &Gateway, error: FamilyError) -> Response {
     let (error, why) = match error {
         FamilyError::Trouble => return try_later(RETRY, "the gateway's store does not answer: try again"),

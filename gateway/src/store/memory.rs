@@ -33,6 +33,7 @@ impl Default for Bounds {
 #[derive(Clone, Debug, Default)]
 pub struct MemoryGatewayStore(Arc<Shared>);
 
+/// The state that all clones of a store share.
 #[derive(Debug, Default)]
 struct Shared {
     bounds: Bounds,
@@ -47,6 +48,7 @@ struct Entries {
     counts: Counts,
 }
 
+/// An entry as it is kept.
 #[derive(Debug)]
 struct Held {
     entry: Entry,

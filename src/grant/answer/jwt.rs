@@ -53,6 +53,7 @@ fn times(token: &str) -> Option<(Duration, Option<Duration>)> {
     exp.filter(|_| whole).map(|exp| (exp, iat))
 }
 
+/// The time since 1970 that a claim states, in seconds or in milliseconds.
 fn since_1970(text: &str) -> Option<Duration> {
     let number = time::number(text).filter(|number| *number > 0.0)?;
     // A number too large for a span becomes the longest one.

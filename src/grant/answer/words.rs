@@ -40,6 +40,7 @@ pub(super) enum Place {
 #[derive(Default)]
 pub(super) struct Words(Vec<Candidate>);
 
+/// A text that may be the error code of an answer.
 struct Candidate {
     place: Place,
     text: Zeroizing<String>,
@@ -104,11 +105,13 @@ impl Candidate {
         shown.then(|| self.text.to_string())
     }
 
+    /// Whether the text is one of [`FAULTS`].
     fn is_fault(&self) -> bool {
         meaning::forms(&self.text).iter().any(|form| FAULTS.contains(&form.as_str()))
     }
 }
 
+/// Whether the profile knows the code, or every profile does.
 fn has_meaning(profile: &Profile, word: &String) -> bool {
     let lists = [&profile.dead_words, &profile.client_words, &profile.unspent_words];
     word == "use_dpop_nonce" || lists.into_iter().any(|words| words.contains(word))

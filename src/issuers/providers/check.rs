@@ -103,6 +103,7 @@ pub(super) fn endpoints<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<String
     if urls.iter().all(is_plain) { Ok(urls) } else { Err(D::Error::custom(NO_ENDPOINT)) }
 }
 
+/// The message for a URL that may not receive secrets.
 const NO_ENDPOINT: &str = "expected a whole https URL (or http on loopback) without user name and fragment, and without a query \
                            where tokens are sent to all that is below it";
 
@@ -165,6 +166,7 @@ const PROTOCOL: [&str; 24] = [
     "subject_token",
 ];
 
+/// The message for a parameter that no table may set.
 const RESERVED: &str =
     "expected the name of a parameter that is none of the protocol's own, such as state or redirect_uri";
 

@@ -11,6 +11,7 @@ pub struct ProvidersError {
     fault: Fault,
 }
 
+/// The fault of a table, as the error reports it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Fault {
     /// The file cannot be read.

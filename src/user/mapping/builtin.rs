@@ -262,6 +262,7 @@ fn slack() -> UserMapping {
     }
 }
 
+/// A request without further settings.
 fn request(name: &str, at: UserPlace) -> UserRequest {
     UserRequest {
         name: name.to_owned(),

@@ -23,6 +23,7 @@ pub(super) struct Kept {
     hosts: BTreeMap<String, Arc<Semaphore>>,
 }
 
+/// The results of the requests for one document.
 #[derive(Debug)]
 struct Entry {
     host: String,
@@ -47,10 +48,12 @@ impl Entry {
         Some(self.last_good(now).ok_or(error))
     }
 
+    /// The last document that could be used, unless it is too old.
     fn last_good(&self, now: WallTime) -> Option<Arc<Client>> {
         self.good.as_ref().filter(|(_, at)| now < at.after(LAST_GOOD)).map(|(client, _)| Arc::clone(client))
     }
 
+    /// Whether the entry could still be the answer to a sign-in, or is about to get one.
     fn is_needed(&self, now: WallTime) -> bool {
         let is_awaited = self.request.as_ref().is_some_and(|request| Arc::strong_count(request) > 1);
         is_awaited || self.last_good(now).is_some() || self.failed.is_some_and(|(_, until)| now < until)

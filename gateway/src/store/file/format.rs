@@ -25,11 +25,14 @@ pub(super) const MAX_REMOVED: usize = 16;
 /// The size of the cache for pages of the file, in bytes.
 const CACHE: usize = 16 * 1024 * 1024;
 
+/// The table with the format and the last revision.
 const ABOUT: TableDefinition<'_, &str, u64> = TableDefinition::new("about");
 const FORMAT_ENTRY: &str = "format";
 const LAST_REVISION: &str = "last revision";
 
+/// A table of entries by their keys.
 type ByKey = TableDefinition<'static, &'static [u8], &'static [u8]>;
+/// A table of keys by the expiry of their entries, in milliseconds of wall time.
 type ByEnd = TableDefinition<'static, (u64, &'static [u8]), ()>;
 
 /// The tables of families, persons and consents.
@@ -65,6 +68,7 @@ impl Entries {
         Self::over(backend, bounds)
     }
 
+    /// Opens the database over any storage, such as that of a test.
     pub(super) fn over(backend: impl StorageBackend, bounds: Bounds) -> Result<Self, Trouble> {
         let database = Builder::new().set_cache_size(CACHE).create_with_backend(backend)?;
         let Bounds { max_families, max_persons, max_consents } = bounds;

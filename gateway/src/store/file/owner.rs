@@ -47,6 +47,7 @@ pub(super) struct Owner {
     threads: tokio::sync::Mutex<Vec<oneshot::Receiver<()>>>,
 }
 
+/// The queues of the two threads.
 #[derive(Clone)]
 struct Queues {
     reads: mpsc::Sender<Read>,
@@ -76,6 +77,7 @@ impl Owner {
         Ok(Self { state: Mutex::new(Some(Queues { reads, orders })), threads })
     }
 
+    /// Sends `work` to the thread that reads, and waits for its result.
     pub(super) async fn read<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Entries) -> Result<T, Trouble> + Send + 'static,
@@ -98,6 +100,7 @@ impl Owner {
         })
     }
 
+    /// Sends a change to the thread that writes, and waits for its result.
     pub(super) async fn write(&self, write: Write) -> Result<Swapped, StoreTrouble> {
         let queues = self.queues()?;
         let (sender, answer) = oneshot::channel();
@@ -128,6 +131,7 @@ async fn within<T>(work: impl Future<Output = Result<T, StoreTrouble>>) -> Resul
     tokio::time::timeout(TIMEOUT, work).await.unwrap_or(Err(StoreTrouble))
 }
 
+/// Starts a thread with this name.
 #[expect(clippy::disallowed_methods, reason = "threads of the store's own, which end with it")]
 fn named(name: &str, work: impl FnOnce() + Send + 'static) -> Result<(), Trouble> {
     Ok(thread::Builder::new().name(name.to_owned()).spawn(work).map(drop)?)
@@ -176,6 +180,7 @@ fn carry_out(mut orders: mpsc::Receiver<Order>, opened: &Opened, open: impl Fn()
     opened.lock().unwrap_or_else(PoisonError::into_inner).take();
 }
 
+/// The open file, or `None` after an error.
 fn present(opened: &Opened) -> Option<Arc<Entries>> {
     opened.lock().unwrap_or_else(PoisonError::into_inner).clone()
 }
