@@ -89,8 +89,8 @@ pub fn is_supervisor(runtime: &AuthRuntime, actor: ActorId) -> bool {
     runtime.engine.is_supervisor(actor)
 }
 
-/// A runtime that can be started again and again. Sessions, refreshes in flight and invalidated leases are kept from one
-/// supervision tree to the next.
+/// A runtime that can be started again and again. Sessions, refreshes in flight and the invalidations of leases are kept from
+/// one supervision tree to the next.
 ///
 /// Cheap to clone. All clones are one runtime, and one tree of it runs at a time.
 #[derive(Clone, Debug)]

@@ -85,6 +85,7 @@ pub(crate) enum Use {
 }
 
 impl Use {
+    /// The text with which the input of the MAC begins.
     fn word(self) -> &'static str {
         match self {
             Self::Access => "access token",

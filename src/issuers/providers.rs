@@ -4,7 +4,8 @@
 //! A provider is a vendor whose authorization servers behave alike, such as `github`. [`Providers::builtin`] has one row
 //! for each provider that was examined. A provider that behaves by the default has a row too, because an unknown provider
 //! is treated more strictly. A row states how token requests are written (the [dialect](super::Dialect)) and where the
-//! provider's profile differs from the [default profile](default_profile), with the source of these facts.
+//! provider's profile differs from the [default profile](default_profile), with the source of these facts. The standard is the
+//! behaviour that the RFCs define.
 //!
 //! A row applies to the sessions whose records name its provider
 //! ([`IssuerSettings::provider`](super::IssuerSettings::provider)). A login whose issuer was discovered takes the provider of

@@ -141,6 +141,7 @@ impl OtherSessions {
                 let grant = record.as_ref().and_then(|record| record.grant());
                 grant.map(|grant| (grant.binding.clone(), grant.renewal.clone()))
             }
+            // If the store cannot be read, the server that an earlier request found is used.
             Err(_) => self.token(identity).ok().and_then(|token| token.server),
         };
         let is_exchanged = server.as_ref().is_some_and(|(_, plan)| plan.source == idp_refresh_token());

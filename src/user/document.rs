@@ -22,7 +22,7 @@ const MAX_GROUPS: usize = 1024;
 
 /// The meaning of a provider's own error code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Word {
+pub(super) enum ErrorMeaning {
     Unauthorized,
     Forbidden,
     Throttled,
@@ -53,7 +53,7 @@ pub(super) fn json(body: &[u8]) -> Option<Value> {
 }
 
 /// The meaning of an answer with status 200, by the mapping's [`UserEnvelope`]. `None` for a successful one.
-pub(super) fn error_in(answer: &Value, envelope: Option<&UserEnvelope>) -> Option<Word> {
+pub(super) fn error_in(answer: &Value, envelope: Option<&UserEnvelope>) -> Option<ErrorMeaning> {
     let envelope = envelope?;
     if answer.get(&envelope.ok) == Some(&Value::Bool(true)) {
         return None;
@@ -61,13 +61,13 @@ pub(super) fn error_in(answer: &Value, envelope: Option<&UserEnvelope>) -> Optio
     let word = answer.get(&envelope.error).and_then(Value::as_str).unwrap_or_default();
     let is_among = |words: &[String]| words.iter().any(|known| known == word);
     Some(if is_among(&envelope.unauthorized) {
-        Word::Unauthorized
+        ErrorMeaning::Unauthorized
     } else if is_among(&envelope.forbidden) {
-        Word::Forbidden
+        ErrorMeaning::Forbidden
     } else if is_among(&envelope.throttled) {
-        Word::Throttled
+        ErrorMeaning::Throttled
     } else {
-        Word::Other
+        ErrorMeaning::Other
     })
 }
 

@@ -14,7 +14,7 @@ use url::Url;
 
 use super::cache::Failure;
 use super::context::UserContext;
-use super::document::{self, Word};
+use super::document::{self, ErrorMeaning};
 use super::error::UserError;
 use super::mapping::{ACCESS_TOKEN, ID_TOKEN, UserMapping, UserPlace, UserRefusalMeaning, UserRequest};
 use super::providers::UserProviders;
@@ -271,10 +271,10 @@ impl Fetch<'_> {
             return Verdict::Failed(UserError::Unreadable { status: status.as_u16() });
         };
         match document::error_in(&answer, request.envelope.as_ref()) {
-            Some(Word::Unauthorized) => return Verdict::Unauthorized,
-            Some(Word::Forbidden) => return Verdict::Forbidden,
-            Some(Word::Throttled) => return trouble(StatusCode::TOO_MANY_REQUESTS),
-            Some(Word::Other) => return Verdict::Failed(UserError::ErrorInAnswer),
+            Some(ErrorMeaning::Unauthorized) => return Verdict::Unauthorized,
+            Some(ErrorMeaning::Forbidden) => return Verdict::Forbidden,
+            Some(ErrorMeaning::Throttled) => return trouble(StatusCode::TOO_MANY_REQUESTS),
+            Some(ErrorMeaning::Other) => return Verdict::Failed(UserError::ErrorInAnswer),
             None => {}
         }
         self.length += body.len();

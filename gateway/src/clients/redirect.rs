@@ -1,4 +1,4 @@
-//! Redirect addresses of clients.
+//! Checks and compares the redirect addresses of clients.
 
 use url::{Host, Url};
 

@@ -1,4 +1,4 @@
-//! The parameters of requests.
+//! Reads the parameters of queries and forms.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! The store of a gateway: families of tokens, persons and remembered consents.
+//! The store of a gateway, with families of tokens, persons, and remembered consents, for which a person is not asked again.
 //!
 //! No entry holds a token, a code or a secret, and upstream tokens are never in this store. Registrations of clients and logins
 //! that are under way are not stored, because signed texts carry them (identifiers of clients, and cookies).

@@ -22,8 +22,8 @@ const MAX_WORD: usize = 64;
 /// The longest grace period. No known provider has more than half an hour.
 const MAX_GRACE: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// Reads a member, where `null` stands for the standard. The merge of tables removes such a member, so the value that is
-/// read here is not used.
+/// Reads a member, where `null` stands for the standard, which is the member's default. The merge of tables removes such a
+/// member, so the value that is read here is not used.
 pub(in super::super) fn or_standard<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(
     from: D,
 ) -> Result<T, D::Error> {

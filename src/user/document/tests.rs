@@ -83,11 +83,11 @@ fn an_envelope_tells_an_error_by_its_word() {
     let envelope = slack.requests[0].envelope.as_ref();
     let word = |answer: Value| error_in(&answer, envelope);
     assert_eq!(word(json!({ "ok": true })), None);
-    assert_eq!(word(json!({ "ok": false, "error": "token_expired" })), Some(Word::Unauthorized));
-    assert_eq!(word(json!({ "ok": false, "error": "missing_scope" })), Some(Word::Forbidden));
-    assert_eq!(word(json!({ "ok": false, "error": "ratelimited" })), Some(Word::Throttled));
+    assert_eq!(word(json!({ "ok": false, "error": "token_expired" })), Some(ErrorMeaning::Unauthorized));
+    assert_eq!(word(json!({ "ok": false, "error": "missing_scope" })), Some(ErrorMeaning::Forbidden));
+    assert_eq!(word(json!({ "ok": false, "error": "ratelimited" })), Some(ErrorMeaning::Throttled));
     for other in [json!({ "ok": false }), json!({ "ok": "true" }), json!({}), json!([])] {
-        assert_eq!(word(other), Some(Word::Other));
+        assert_eq!(word(other), Some(ErrorMeaning::Other));
     }
     assert_eq!(error_in(&json!({ "ok": false }), None), None);
 }
