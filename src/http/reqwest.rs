@@ -81,7 +81,7 @@ use http_body::Body as _;
 use reqwest::{Client, ClientBuilder, retry};
 use url::Url;
 
-use self::ahead::{Ahead, Standing};
+use self::ahead::{Ahead, UnusedConnection};
 use self::conversation::Conversation;
 use self::failure::Failure;
 use self::gate::{Gate, OnceBody, Passage};
@@ -213,7 +213,7 @@ impl ReqwestClient {
     }
 
     /// Connects to the host of `uri`.
-    async fn establish(&self, uri: &http::Uri, reach: Reach) -> Result<Standing, Failure> {
+    async fn establish(&self, uri: &http::Uri, reach: Reach) -> Result<UnusedConnection, Failure> {
         // The URL is parsed once, so that the connection is made to the URL that was checked.
         let url = Url::parse(&uri.to_string()).map_err(Failure::NoUrl)?;
         let client = self.client(&url, reach)?;
@@ -224,14 +224,18 @@ impl ReqwestClient {
     }
 
     /// Sends the request of `exchange` over the connection, or over a new one.
-    async fn run(&self, standing: Option<Standing>, exchange: Exchange) -> Result<http::Response<Body>, HttpError> {
+    async fn run(
+        &self,
+        unused: Option<UnusedConnection>,
+        exchange: Exchange,
+    ) -> Result<http::Response<Body>, HttpError> {
         // If the request is too late already, no connection is made.
         if !exchange.departure.may_leave() {
             return Err(HttpError::NotSent(NotSent::TooLate));
         }
         let is_secure = exchange.request.uri().scheme() == Some(&Scheme::HTTPS);
         let gate = Arc::new(Gate::new(exchange.departure.clone()));
-        self.exchange(standing, exchange, &gate).await.map_err(|failure| {
+        self.exchange(unused, exchange, &gate).await.map_err(|failure| {
             tracing::debug!(%failure, "a request failed");
             match (gate.shut(), failure) {
                 (Passage::Left, Failure::Lost(why)) => HttpError::MaybeSent(why),
@@ -245,14 +249,14 @@ impl ReqwestClient {
 
     async fn exchange(
         &self,
-        standing: Option<Standing>,
+        unused: Option<UnusedConnection>,
         exchange: Exchange,
         gate: &Arc<Gate>,
     ) -> Result<http::Response<Body>, Failure> {
         let Exchange { mut request, timeout, max_answer, reach, .. } = exchange;
         let mut timeout = Timeout::new(timeout, gate);
-        let standing = match standing {
-            Some(standing) => standing.still_open().await.ok_or(Failure::Closed)?,
+        let unused = match unused {
+            Some(unused) => unused.still_open().await.ok_or(Failure::Closed)?,
             None => {
                 let connection = timeout.first(self.establish(request.uri(), reach)).await;
                 connection.ok_or(Failure::Lost(MaybeSent::TimedOut))??
@@ -260,7 +264,7 @@ impl ReqwestClient {
         };
         conversation::address(&mut request, &self.headers);
         let request = request.map(|body| OnceBody::new(body, Arc::clone(gate)));
-        let mut conversation = Conversation::begin(standing).await.map_err(Failure::Hyper)?;
+        let mut conversation = Conversation::begin(unused).await.map_err(Failure::Hyper)?;
         if request.body().is_end_stream() && !gate.pass() {
             return Err(Failure::Closed);
         }
@@ -305,9 +309,9 @@ impl HttpClient for ReqwestClient {
 
     async fn connect(&self, uri: &http::Uri, reach: Reach) -> Result<Option<Box<dyn HttpConnection>>, NotSent> {
         match self.establish(uri, reach).await {
-            Ok(standing) => {
+            Ok(unused) => {
                 let (client, to) = (self.clone(), uri.clone());
-                Ok(Some(Box::new(ReqwestConnection { client, to, reach, standing })))
+                Ok(Some(Box::new(ReqwestConnection { client, to, reach, unused })))
             }
             Err(failure) => {
                 tracing::debug!(%failure, "no connection was established");
@@ -329,15 +333,15 @@ struct ReqwestConnection {
     to: http::Uri,
     /// The reach within which the connection was established.
     reach: Reach,
-    standing: Standing,
+    unused: UnusedConnection,
 }
 
 #[async_trait]
 impl HttpConnection for ReqwestConnection {
     async fn send(self: Box<Self>, exchange: Exchange) -> Result<http::Response<Body>, HttpError> {
-        let Self { client, to, reach, standing } = *self;
+        let Self { client, to, reach, unused } = *self;
         let uri = exchange.request.uri();
         let is_for_it = (uri.scheme(), uri.authority(), exchange.reach) == (to.scheme(), to.authority(), reach);
-        client.run(is_for_it.then_some(standing), exchange).await
+        client.run(is_for_it.then_some(unused), exchange).await
     }
 }

@@ -1,4 +1,4 @@
-//! Connections without a request.
+//! Connections that are established ahead of their request.
 //!
 //! reqwest connects and sends a request in one call. [`establish`] starts a request only to get its connection. The connector
 //! layer [`Ahead`] puts the connection aside and then fails the request, so that reqwest never sends anything. `Ahead` is the
@@ -45,15 +45,15 @@ pub(super) trait Stream: Read + Write + Unpin + Send + 'static {}
 impl<T: Read + Write + Unpin + Send + 'static> Stream for T {}
 
 /// A connection on which nothing was sent.
-pub(super) struct Standing(Box<dyn Stream>);
+pub(super) struct UnusedConnection(Box<dyn Stream>);
 
-impl fmt::Debug for Standing {
+impl fmt::Debug for UnusedConnection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Standing")
+        f.write_str("UnusedConnection")
     }
 }
 
-impl Standing {
+impl UnusedConnection {
     /// Returns the connection if it is open and nothing has arrived on it. A peer that sends bytes before a request is closing
     /// the connection, or does not speak HTTP.
     pub(super) async fn still_open(mut self) -> Option<Self> {
@@ -71,10 +71,12 @@ impl Standing {
 }
 
 /// Returns the connection that `request` would have been sent over, or its error. The request is not sent.
-pub(super) async fn establish<T, E>(request: impl Future<Output = Result<T, E>>) -> Result<Standing, Option<E>> {
+pub(super) async fn establish<T, E>(
+    request: impl Future<Output = Result<T, E>>,
+) -> Result<UnusedConnection, Option<E>> {
     let aside = Aside::default();
     let failure = ASIDE.scope(aside.clone(), request).await.err();
-    aside.take().map(Standing).ok_or(failure)
+    aside.take().map(UnusedConnection).ok_or(failure)
 }
 
 /// The connector layer.

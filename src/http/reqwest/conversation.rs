@@ -12,7 +12,7 @@ use http_body::Body as _;
 use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::http1::{Builder, Connection, SendRequest};
 
-use super::ahead::{Standing, Stream};
+use super::ahead::{Stream, UnusedConnection};
 use super::bounded::{Allowance, Bounded};
 use super::failure::Failure;
 use super::gate::OnceBody;
@@ -46,7 +46,7 @@ pub(super) struct Conversation {
 }
 
 impl Conversation {
-    pub(super) async fn begin(standing: Standing) -> Result<Self, hyper::Error> {
+    pub(super) async fn begin(unused: UnusedConnection) -> Result<Self, hyper::Error> {
         let allowance = Allowance::new(MAX_HEAD);
         let mut builder = Builder::new();
         builder
@@ -54,7 +54,7 @@ impl Conversation {
             .allow_obsolete_multiline_headers_in_responses(true)
             .allow_spaces_after_header_name_in_responses(true)
             .max_headers(MAX_HEADERS);
-        let (sender, connection) = builder.handshake(Bounded::new(standing.into_inner(), &allowance)).await?;
+        let (sender, connection) = builder.handshake(Bounded::new(unused.into_inner(), &allowance)).await?;
         Ok(Self { connection: Some(connection), sender, allowance })
     }
 
