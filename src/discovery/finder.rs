@@ -13,7 +13,7 @@ use url::Url;
 use super::documents::{AuthorizationServer, ProtectedResource};
 use super::error::DiscoveryError;
 use super::fetch::{Fetcher, Query};
-use super::lookup::{Found, Order};
+use super::lookup::{FetchOrder, Found};
 use super::lookups::Find;
 use super::read::{self, ExpectedIssuer};
 use super::well_known::{self, DefaultEndpoints};
@@ -52,7 +52,7 @@ impl Finder {
     async fn document<T>(
         &self,
         query: Query<'_>,
-        order: &Order<T>,
+        order: &FetchOrder<T>,
         read: impl FnOnce(&[u8]) -> Result<T, DiscoveryError>,
     ) -> Result<Found<T>, DiscoveryError> {
         let kept = order.kept.as_ref();
@@ -72,7 +72,7 @@ impl Finder {
         &self,
         resource: &ResourceUri,
         named: &str,
-        order: &Order<ProtectedResource>,
+        order: &FetchOrder<ProtectedResource>,
     ) -> Result<Found<ProtectedResource>, DiscoveryError> {
         const MEMBER: &str = "resource_metadata";
         let unsafe_address = DiscoveryError::UnsafeAddress { member: MEMBER };
@@ -98,7 +98,7 @@ impl Finder {
         issuer: &str,
         places: fn(&Url) -> Vec<Url>,
         reach: Reach,
-        order: &Order<AuthorizationServer>,
+        order: &FetchOrder<AuthorizationServer>,
     ) -> Result<Found<AuthorizationServer>, DiscoveryError> {
         const MEMBER: &str = "authorization_servers";
         let url = read::issuer_url(issuer).ok_or(DiscoveryError::UnsafeAddress { member: MEMBER })?;
@@ -120,7 +120,7 @@ impl Finder {
         &self,
         origin: &str,
         reach: Reach,
-        order: &Order<AuthorizationServer>,
+        order: &FetchOrder<AuthorizationServer>,
     ) -> Result<Found<AuthorizationServer>, DiscoveryError> {
         const MEMBER: &str = "resource";
         let unsafe_address = DiscoveryError::UnsafeAddress { member: MEMBER };
@@ -148,7 +148,7 @@ impl Finder {
     async fn configured(
         &self,
         url: &str,
-        order: &Order<AuthorizationServer>,
+        order: &FetchOrder<AuthorizationServer>,
     ) -> Result<Found<AuthorizationServer>, DiscoveryError> {
         const MEMBER: &str = "metadata_url";
         let url = Url::parse(url).map_err(|_| DiscoveryError::UnsafeAddress { member: MEMBER })?;
@@ -165,7 +165,7 @@ impl Find<ResourceUri> for Finder {
     async fn find(
         &self,
         resource: &ResourceUri,
-        order: Order<ProtectedResource>,
+        order: FetchOrder<ProtectedResource>,
     ) -> Result<Found<ProtectedResource>, DiscoveryError> {
         if let Some(named) = &order.named {
             return self.named_resource(resource, named, &order).await.map(kept_if_useful);
@@ -243,7 +243,7 @@ impl Find<ServerKey> for Finder {
     async fn find(
         &self,
         key: &ServerKey,
-        order: Order<AuthorizationServer>,
+        order: FetchOrder<AuthorizationServer>,
     ) -> Result<Found<AuthorizationServer>, DiscoveryError> {
         let found = match &key.place {
             ServerPlace::Issuer(issuer) => self.issuer(issuer, well_known::issuer_places, key.reach, &order).await,

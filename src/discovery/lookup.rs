@@ -51,7 +51,7 @@ impl<T> Clone for Kept<T> {
 
 /// The instruction to begin a fetch.
 #[derive(Debug)]
-pub(crate) struct Order<T> {
+pub(crate) struct FetchOrder<T> {
     /// The URL that a challenge named.
     pub(crate) named: Option<Arc<str>>,
     /// The document in memory, which the fetch revalidates.
@@ -78,7 +78,7 @@ pub(crate) enum Asked<T, W> {
     /// The caller waits for the fetch that is under way.
     Waits,
     /// The caller waits for this fetch, which is to begin.
-    Begins(Order<T>),
+    Begins(FetchOrder<T>),
 }
 
 /// The decisions at the end of a fetch.
@@ -89,7 +89,7 @@ pub(crate) struct Ended<T, W> {
     /// Their answer.
     pub(crate) answer: Answer<T>,
     /// The next fetch, for callers whose challenge came while this one was under way.
-    pub(crate) next: Option<Order<T>>,
+    pub(crate) next: Option<FetchOrder<T>>,
 }
 
 /// The state of a look-up. `W` is a waiting caller.
@@ -134,7 +134,7 @@ impl<T, W> Default for Lookup<T, W> {
 }
 
 impl<T, W> Lookup<T, W> {
-    /// Handles the question of a caller. `named` is the URL that the caller's challenge names.
+    /// Handles a caller that asks for the document. `named` is the URL that the caller's challenge names.
     pub(crate) fn ask(
         &mut self,
         waiter: W,
@@ -202,9 +202,9 @@ impl<T, W> Lookup<T, W> {
         true
     }
 
-    fn begin(&mut self, kept: Option<Kept<T>>, waiters: Vec<W>) -> Order<T> {
+    fn begin(&mut self, kept: Option<Kept<T>>, waiters: Vec<W>) -> FetchOrder<T> {
         self.state = State::Fetching { kept: kept.clone(), waiters, superseded: None };
-        Order { named: self.named.clone(), kept }
+        FetchOrder { named: self.named.clone(), kept }
     }
 
     /// Handles the end of the fetch.

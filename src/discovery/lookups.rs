@@ -1,4 +1,5 @@
-//! The running look-ups. Each key has one task, which owns its state and outlives its callers.
+//! The running look-ups of metadata documents. Each key, which names a resource or a server, has one task, which owns its
+//! state and outlives its callers.
 
 use std::fmt;
 use std::sync::Arc;
@@ -8,7 +9,7 @@ use tokenkeeper_actors::values::ElapsedTime;
 use tokio::sync::oneshot;
 
 use super::error::DiscoveryError;
-use super::lookup::{Answer, Asked, Ended, Found, Freshness, Lookup, Order};
+use super::lookup::{Answer, Asked, Ended, FetchOrder, Found, Freshness, Lookup};
 use crate::keyed::{KeyedTasks, Machine, Ports, Worker};
 
 /// The maximum number of look-ups. Beyond it, the oldest look-up is forgotten, but its callers are still answered.
@@ -20,7 +21,7 @@ pub(crate) trait Find<K>: Send + Sync + 'static {
     type Value: Send + Sync + 'static;
 
     /// Fetches once.
-    async fn find(&self, key: &K, order: Order<Self::Value>) -> Result<Found<Self::Value>, DiscoveryError>;
+    async fn find(&self, key: &K, order: FetchOrder<Self::Value>) -> Result<Found<Self::Value>, DiscoveryError>;
 }
 
 /// The directory of the running look-ups. All of them end when it is dropped.
@@ -74,7 +75,7 @@ impl<K: Clone + Ord + Send + Sync + 'static, V: Send + Sync + 'static> Lookups<K
         self.0.send(key, Message::Note { named });
     }
 
-    /// Has the documents revalidated whose keys `are_doubted`.
+    /// Passes to each look-up whose key `are_doubted` that its document was of no use ([`Lookup::doubt`]).
     pub(crate) fn doubt(&self, are_doubted: impl Fn(&K) -> bool) {
         self.0.send_to(are_doubted, || Message::Doubt);
     }
@@ -92,18 +93,18 @@ where
     V: Send + Sync + 'static,
     F: Find<K, Value = V>,
 {
-    async fn fetch(self: Arc<Self>, key: K, order: Order<V>) -> Result<Found<V>, DiscoveryError> {
+    async fn fetch(self: Arc<Self>, key: K, order: FetchOrder<V>) -> Result<Found<V>, DiscoveryError> {
         self.find(&key, order).await
     }
 }
 
 impl<V: Send + Sync + 'static> Machine for Task<V> {
     type Message = Message<V>;
-    type Order = Order<V>;
+    type Order = FetchOrder<V>;
     type Outcome = Result<Found<V>, DiscoveryError>;
     type Published = ();
 
-    fn take(&mut self, message: Message<V>, now: ElapsedTime) -> Option<Order<V>> {
+    fn take(&mut self, message: Message<V>, now: ElapsedTime) -> Option<FetchOrder<V>> {
         match message {
             Message::Note { named } => self.lookup.note(&named, now),
             Message::Doubt => self.lookup.doubt(now),
@@ -122,7 +123,7 @@ impl<V: Send + Sync + 'static> Machine for Task<V> {
         Err(DiscoveryError::Aborted)
     }
 
-    fn end(&mut self, outcome: Self::Outcome, now: ElapsedTime) -> Option<Order<V>> {
+    fn end(&mut self, outcome: Self::Outcome, now: ElapsedTime) -> Option<FetchOrder<V>> {
         let Ended { waiters, answer, next } = self.lookup.end(outcome, now);
         self.ended = Some((waiters, answer));
         next

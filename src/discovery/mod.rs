@@ -365,8 +365,8 @@ impl Discovery {
         }
     }
 
-    /// An endpoint of the authorization server `issuer` is gone, so that its metadata may have changed. The next caller causes its
-    /// revalidation.
+    /// Notes that an endpoint of the authorization server `issuer` is gone, so that its metadata may have changed. The
+    /// next caller causes its revalidation.
     pub(crate) fn doubted_server(&self, issuer: &str) {
         self.servers.doubt(|key| match &key.place {
             ServerPlace::Issuer(listed) | ServerPlace::OpenId(listed) => {

@@ -18,7 +18,7 @@ fn found(value: u32, fresh_until: u64) -> Result<Found<u32>, DiscoveryError> {
     Ok(Found { value: Arc::new(value), validator: None, fresh_until: at(fresh_until), may_be_stored: true })
 }
 
-fn begins(asked: Asked<u32, u32>) -> Order<u32> {
+fn begins(asked: Asked<u32, u32>) -> FetchOrder<u32> {
     match asked {
         Asked::Begins(order) => order,
         other => panic!("{other:?}"),
