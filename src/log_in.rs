@@ -1,4 +1,5 @@
-//! A complete login for hosts with one person. The request is shown, its answer awaited, and the login completed.
+//! A complete login for hosts with one person ([`AuthSession::log_in`]). The prompt is shown through the host's
+//! [`Interaction`], its answer is awaited, and the login is completed.
 
 mod entrance;
 mod interaction;
@@ -33,8 +34,8 @@ pub enum LoggedIn {
 }
 
 impl AuthSession {
-    /// Signs a person in. It begins a login or joins the one under way, shows it through `door`, which is the host's way to
-    /// the person, takes the answer from the browser or as pasted, and returns once the login is stored.
+    /// Signs a person in. It begins a login or joins the one under way, shows it through `interaction`, which is the
+    /// host's way to the person, takes the answer from the browser or as pasted, and returns once the login is stored.
     ///
     /// The first answer with the login's `state` counts, whether it comes from the browser or is pasted (RFC 6749 section
     /// 10.12). If the person closes the tab, only the time-out ends the wait. If another process asks the person, this one
@@ -50,10 +51,10 @@ impl AuthSession {
     /// Safe to drop. The listener is closed, and the attempt goes on (law 18) until it is answered in another way, expires, or
     /// is cancelled with [`cancel_login`](Self::cancel_login). An answer that has arrived is redeemed. A further call joins the
     /// attempt, shows the same request, and listens at the same address.
-    pub async fn log_in(&self, request: LogIn, door: &dyn Interaction) -> Result<LoggedIn, InteractionError> {
+    pub async fn log_in(&self, request: LogIn, interaction: &dyn Interaction) -> Result<LoggedIn, InteractionError> {
         let registered = if request.names_port() { Vec::new() } else { self.registered_redirects().await };
-        let mut entrance = Entrance::open(&request, &registered, door).await?;
-        door.progress(Step::Preparing);
+        let mut entrance = Entrance::open(&request, &registered, interaction).await?;
+        interaction.progress(Step::Preparing);
         let wish = request.wish(entrance.method.clone());
         let mut progress = self.begin_login(wish.clone(), request.cause(), request.timeout).await?;
         // Only a dynamically registered client can be replaced. A configured one would be the same in the next attempt.
@@ -66,9 +67,9 @@ impl AuthSession {
                 LoginProgress::Cancelled => return Err(SignInError::new(LoginReason::Cancelled).into()),
                 LoginProgress::Elsewhere { attempt } => {
                     end = LoggedIn::Elsewhere;
-                    door.progress(Step::AskedElsewhere);
+                    interaction.progress(Step::AskedElsewhere);
                     if let Some(prompt) = self.prompt_elsewhere().await {
-                        door.asked_elsewhere(&prompt);
+                        interaction.asked_elsewhere(&prompt);
                     }
                     self.login_done(attempt, request.timeout).await?
                 }
@@ -76,8 +77,8 @@ impl AuthSession {
                     end = LoggedIn::Here;
                     entrance.move_to(&offer.prompt).await;
                     let prompt = self.prompt(*offer, is_first, is_again, &entrance);
-                    door.progress(Step::Asking);
-                    match self.answered(attempt, key, &prompt, &entrance, door, request.timeout).await {
+                    interaction.progress(Step::Asking);
+                    match self.answered(attempt, key, &prompt, &entrance, interaction, request.timeout).await {
                         // The server has forgotten the client, and the source has removed the registration. The person is
                         // asked once more.
                         Err(error) if error.reason() == LoginReason::ClientRejected && renews_client => {
@@ -143,38 +144,38 @@ impl AuthSession {
         key: LoginKey,
         prompt: &Prompt,
         entrance: &Entrance,
-        door: &dyn Interaction,
+        interaction: &dyn Interaction,
         timeout: Duration,
     ) -> Result<LoginProgress, SignInError> {
-        let mut shown = Some(door.show(prompt));
+        let mut shown = Some(interaction.show(prompt));
         let mut done = pin!(self.login_done(attempt, timeout));
         let mut arrival = pin!(entrance.next(key));
-        let mut paste = prompt.takes_paste.then(|| door.pasted());
+        let mut paste = prompt.takes_paste.then(|| interaction.pasted());
         loop {
             let news = poll_fn(|cx| {
                 if is_ready(&mut shown, cx).is_some() {
                     shown = None;
                 }
                 if let Poll::Ready(arrival) = arrival.as_mut().poll(cx) {
-                    return Poll::Ready(News::Arrived(arrival));
+                    return Poll::Ready(Event::Arrived(arrival));
                 }
                 if let Poll::Ready(result) = done.as_mut().poll(cx) {
-                    return Poll::Ready(News::Done(result));
+                    return Poll::Ready(Event::Done(result));
                 }
-                is_ready(&mut paste, cx).map_or(Poll::Pending, |text| Poll::Ready(News::Pasted(text)))
+                is_ready(&mut paste, cx).map_or(Poll::Pending, |text| Poll::Ready(Event::Pasted(text)))
             })
             .await;
             match news {
-                News::Done(result) => return result,
-                News::Arrived(arrival) => {
-                    let result = self.redeem(arrival.callback.clone(), door).await;
+                Event::Done(result) => return result,
+                Event::Arrived(arrival) => {
+                    let result = self.redeem(arrival.callback.clone(), interaction).await;
                     arrival.respond(result).await;
                     return result.map(|()| LoginProgress::SignedIn);
                 }
-                News::Pasted(None) => paste = None,
-                News::Pasted(Some(text)) => match pasted(key, &text) {
+                Event::Pasted(None) => paste = None,
+                Event::Pasted(Some(text)) => match pasted(key, &text) {
                     Ok(callback) => {
-                        let result = self.redeem(callback, door).await;
+                        let result = self.redeem(callback, interaction).await;
                         // The browser's answer may have arrived at the same time. It gets the page with the same result.
                         if let Some(arrival) = poll_fn(|cx| Poll::Ready(ready(arrival.as_mut().poll(cx)))).await {
                             arrival.respond(result).await;
@@ -184,9 +185,9 @@ impl AuthSession {
                     Err(error) => {
                         // An empty line is no attempt to paste an answer, so it is ignored without a note.
                         if !(text.trim().is_empty() && error == CallbackError::NoAnswer) {
-                            door.progress(Step::PasteRefused(error));
+                            interaction.progress(Step::PasteRefused(error));
                         }
-                        paste = Some(door.pasted());
+                        paste = Some(interaction.pasted());
                         // The host's input may always be ready. The yield gives other tasks a turn.
                         tokio::task::yield_now().await;
                     }
@@ -195,14 +196,14 @@ impl AuthSession {
         }
     }
 
-    async fn redeem(&self, callback: Callback, door: &dyn Interaction) -> Result<(), SignInError> {
-        door.progress(Step::Redeeming);
+    async fn redeem(&self, callback: Callback, interaction: &dyn Interaction) -> Result<(), SignInError> {
+        interaction.progress(Step::Redeeming);
         self.complete_login(callback, REDEMPTION).await
     }
 }
 
 /// The next event while the request of a login is shown.
-enum News {
+enum Event {
     Arrived(Arrival),
     Pasted(Option<String>),
     Done(Result<LoginProgress, SignInError>),
@@ -210,7 +211,7 @@ enum News {
 
 type Wait<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
-/// Polls a wait that may have ended before.
+/// Polls a wait. A wait that is `None` has ended before, and is never ready.
 fn is_ready<T>(wait: &mut Option<Wait<'_, T>>, cx: &mut Context<'_>) -> Option<T> {
     ready(wait.as_mut()?.as_mut().poll(cx))
 }

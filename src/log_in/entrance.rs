@@ -1,4 +1,4 @@
-//! The entrance of a login's answers, with or without a listener.
+//! The ways in which the answer to a login's prompt reaches this process, which are a loopback listener and a pasted text.
 
 use std::future::pending;
 
@@ -10,7 +10,7 @@ use super::request::{LogIn, Way};
 use crate::callback::{ListenError, LoopbackListener, LoopbackOptions, Outcome, Received};
 use crate::{Callback, LoginKey, LoginMethod, OfferedPrompt, SignInError};
 
-/// The ways in which the answer can arrive.
+/// The ways in which the answer of one login can arrive. It holds the loopback listener, if there is one.
 pub(super) struct Entrance {
     /// How the person is asked.
     pub(super) method: LoginMethod,
@@ -57,7 +57,7 @@ impl Entrance {
     pub(super) async fn open(
         request: &LogIn,
         _registered: &[String],
-        _door: &dyn Interaction,
+        _interaction: &dyn Interaction,
     ) -> Result<Self, InteractionError> {
         Ok(Self::without_listener(request, request.way))
     }
@@ -81,7 +81,7 @@ impl Entrance {
     pub(super) async fn open(
         request: &LogIn,
         registered: &[String],
-        door: &dyn Interaction,
+        interaction: &dyn Interaction,
     ) -> Result<Self, InteractionError> {
         let may_paste = match request.way {
             Way::Best if request.redirect.is_none() => true,
@@ -104,7 +104,7 @@ impl Entrance {
             Ok(listener) => Ok(listens(listener)),
             // If the required port is taken, the program that has it would get the answer, so that error is returned.
             Err(error @ ListenError::Unavailable(_)) if may_paste => {
-                door.progress(Step::ListenerUnavailable(error));
+                interaction.progress(Step::ListenerUnavailable(error));
                 Ok(Self::without_listener(request, Way::Paste))
             }
             Err(error) => Err(error.into()),

@@ -1,4 +1,5 @@
-//! The listeners of this process, by port. A dropped listener that only answers reloads gives its port to the next listener.
+//! The listeners of this process, by port. A dropped listener lingers for a few seconds to answer reloads of its page. It
+//! gives its port to the next listener that wants it.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -10,13 +11,17 @@ use tokio::sync::{oneshot, watch};
 /// The maximum wait for a dropped listener to close its sockets.
 const MAX_WAIT: Duration = Duration::from_secs(1);
 
-/// A listener holds this value. When the value is dropped, the serving task ends.
+/// A listener holds this value, on which nothing is ever sent. Its drop ends the serving task, at once or after the time
+/// for reloads.
 pub(super) type Open = oneshot::Sender<Infallible>;
 
+/// The listeners whose sockets are open, by port.
 static LISTENING: Mutex<BTreeMap<u16, Entry>> = Mutex::new(BTreeMap::new());
 
+/// One listener in [`LISTENING`].
 #[derive(Debug)]
 struct Entry {
+    /// Gone once the listener was dropped.
     open: Weak<Open>,
     /// This sender is dropped to ask the listener for its port.
     asks: oneshot::Sender<Infallible>,
@@ -24,7 +29,7 @@ struct Entry {
     closed: watch::Receiver<()>,
 }
 
-/// The entry of a listener, kept until its sockets are closed.
+/// Keeps the entry of a listener in [`LISTENING`] until its sockets are closed.
 #[derive(Debug)]
 pub(super) struct Lingering {
     port: u16,
