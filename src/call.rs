@@ -93,7 +93,7 @@ impl AuthSession {
 pub struct Call {
     session: AuthSession,
     operation: OperationKey,
-    /// The time that is left of the caller's patience, in which it waits for tokens.
+    /// The time for which this call may still wait for tokens, of its [`patience`](Self::patience).
     patience: Duration,
     min_lifetime: Duration,
     /// The lease of the last attempt. `None` if it was sent without one.
@@ -236,9 +236,9 @@ impl Call {
     /// Safe to drop at any await. Once the future was polled, the refusal is noted. The method may be called again with the
     /// same answer.
     pub async fn next(&mut self, status: StatusCode, headers: &HeaderMap) -> Result<Next, CallError> {
-        let heard = self.bound.as_ref().map(|bound| bound.heard(status, headers));
+        let seen_nonce = self.bound.as_ref().map(|bound| bound.heard(status, headers));
         let challenges = headers.get_all(WWW_AUTHENTICATE).iter().map(HeaderValue::as_bytes);
-        self.decide(status, challenges, heard).await
+        self.decide(status, challenges, seen_nonce).await
     }
 
     /// Like [`next`](Self::next), for a client that does not expose the header map. `challenges` are the values of the answer's
@@ -262,12 +262,12 @@ impl Call {
         self.decide(status, challenges, None).await
     }
 
-    /// Decides on an answer. `heard` is the nonce of its headers, or `None` if no headers were seen.
+    /// Decides on an answer. `seen_nonce` is the nonce in its headers, if there is one, or `None` if no headers were seen.
     async fn decide<'h>(
         &mut self,
         status: StatusCode,
         challenges: impl IntoIterator<Item = &'h [u8]> + Send,
-        heard: Option<Option<Nonce>>,
+        seen_nonce: Option<Option<Nonce>>,
     ) -> Result<Next, CallError> {
         if !matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
             return Ok(Next::Done);
@@ -278,7 +278,7 @@ impl Call {
         {
             let has = |word| challenges.iter().any(|challenge| challenge.error() == Some(word));
             if has(WANTS_NONCE) {
-                return self.nonce_wanted(&bound, heard).await;
+                return self.nonce_wanted(&bound, seen_nonce).await;
             }
             if has(PROOF_REFUSED) {
                 let is_first = !std::mem::replace(&mut self.proofs.has_corrected, true);
@@ -297,12 +297,12 @@ impl Call {
         }
     }
 
-    /// Answers a challenge with a nonce, once with each lease. `heard` is the nonce of the answer, if its headers were seen.
-    async fn nonce_wanted(&mut self, bound: &BoundLease, heard: Option<Option<Nonce>>) -> Result<Next, CallError> {
+    /// Answers a challenge with a nonce, once with each lease. `seen_nonce` is as in [`decide`](Self::decide).
+    async fn nonce_wanted(&mut self, bound: &BoundLease, seen_nonce: Option<Option<Nonce>>) -> Result<Next, CallError> {
         if self.proofs.has_answered {
             return Err(bound.refused().into());
         }
-        let has_nonce = match (heard, self.session.proofs().cloned()) {
+        let has_nonce = match (seen_nonce, self.session.proofs().cloned()) {
             (Some(nonce), _) => {
                 // The nonce of this challenge is used, not the latest one, because a server may accept each nonce once.
                 self.proofs.nonce = nonce;

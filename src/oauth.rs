@@ -1,4 +1,4 @@
-//! The parts of a runtime that the engine does not have.
+//! The parts that this crate adds to the engine's runtime, such as the logins over HTTP and the proofs of possession.
 
 use std::sync::Arc;
 
@@ -8,7 +8,8 @@ use crate::machine::MachineSource;
 use crate::proof::Prover;
 use crate::user::Users;
 
-/// The parts of a runtime over its engine. All handles share it, so a clone of a handle costs only one more reference.
+/// The parts of a runtime that are not in the engine. All handles share them, so a clone of a handle costs only one more
+/// reference.
 #[derive(Debug)]
 pub(crate) struct OAuth {
     /// The logins over HTTP. `None` if the host uses its own login source, or none.
@@ -17,8 +18,8 @@ pub(crate) struct OAuth {
     pub(crate) machine: Arc<MachineSource>,
     /// The known providers.
     pub(crate) providers: Providers,
-    /// The proofs of possession of all sessions.
+    /// Makes the proofs of possession (DPoP) of all sessions.
     pub(crate) proofs: Prover,
-    /// The people who are signed in.
+    /// The user contexts of all sessions.
     pub(crate) users: Users,
 }

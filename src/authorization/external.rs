@@ -1,5 +1,5 @@
-//! Logins to a provider's API, which is no MCP resource. The provider's row states the facts that metadata states for other
-//! servers. The client is one that was registered with the provider's operator beforehand.
+//! Logins to a provider's API, which is no MCP resource. The provider's row in the table of providers states the facts
+//! that metadata states for other servers. The client is one that was registered with the provider's operator beforehand.
 
 use std::sync::Arc;
 

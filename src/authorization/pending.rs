@@ -1,5 +1,5 @@
-//! The data of a request that waits for a person, which the store encrypts (seals). Any process that shares the store can
-//! complete the login with it.
+//! The data of a prompt that waits for a person's answer, which the store encrypts (seals). Any process that shares the
+//! store can complete the login with it.
 
 use std::time::Duration;
 

@@ -1,8 +1,9 @@
-//! Agrees with all processes on the store about one registration.
+//! Makes all processes that share the store use the same registration of a client.
 //!
-//! The entry is read. If it cannot be used, the claim is taken, the entry is read again, the client is registered, and the
-//! entry is written at the revision that was read. A registration is repeatable, so nothing is marked, and a process that
-//! can neither claim nor read registers a client without the store.
+//! The registration is an entry of the store. The entry is read. If it cannot be used, the entry's claim is taken, the
+//! entry is read again, the client is registered, and the entry is written at the revision that was read. A registration
+//! is repeatable, so nothing is marked, and a process that can neither claim nor read registers a client without the
+//! store.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};

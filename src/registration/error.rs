@@ -156,6 +156,7 @@ impl From<StoreFault> for RegistrationError {
     }
 }
 
+/// The end of the sentence about a server without a client, with the issuers that have a configured client.
 fn others(configured: &[String]) -> String {
     if configured.is_empty() {
         return String::new();
@@ -163,10 +164,12 @@ fn others(configured: &[String]) -> String {
     format!(" (clients are configured for {} alone; an issuer is compared byte by byte)", configured.join(", "))
 }
 
+/// `text` after `before`, or nothing if there is no text.
 fn told(before: &str, text: &Option<String>) -> String {
     text.as_ref().map(|text| format!("{before}{text}")).unwrap_or_default()
 }
 
+/// The status in parentheses, or nothing if the answer was lost.
 fn of_status(status: &Option<u16>) -> String {
     status.map(|status| format!(" (status {status})")).unwrap_or_default()
 }

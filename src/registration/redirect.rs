@@ -68,6 +68,7 @@ pub(super) fn among(registered: &[String], wanted: &str, ports: Ports) -> Option
     HOSTS.iter().map(|host| format!("http://{host}{rest}")).find(|form| is_registered(form))
 }
 
+/// Whether the registered address `known` stands for the address `form`.
 fn stands_for(known: &str, form: &str, ports: Ports) -> bool {
     known == form
         || ports == Ports::AnyOfLiterals
@@ -94,6 +95,7 @@ pub(super) fn has_port(redirect: &str) -> bool {
     Url::parse(redirect).is_ok_and(|url| url.port().is_some())
 }
 
+/// The host of an address, and the part after its port.
 fn without_port(redirect: &str) -> Option<(Host<String>, String)> {
     let url = Url::parse(redirect).ok()?;
     let rest = &url[url::Position::AfterPort..];
