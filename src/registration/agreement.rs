@@ -21,7 +21,7 @@ use super::client::Registered;
 use super::entry::{Amendment, Claimed, Entries, Stored};
 use super::error::RegistrationError;
 use super::redirect::{self, Ports};
-use super::{terms, wire};
+use super::{requests, terms};
 use crate::http::HttpClient;
 
 /// The maximum wait for another process that holds the claim.
@@ -132,9 +132,10 @@ impl Agreement {
         Ok(registered(registration, job, is_reused))
     }
 
+    /// Registers the client of `job` for the identity `by`.
     async fn register(&self, job: &Job, by: &ServerIdentity) -> Result<ClientRegistration, RegistrationError> {
         let registering = job.registering.as_ref().map_err(Clone::clone)?;
-        let (information, draft) = wire::register(&self.http, registering, job.reach, || self.now()).await?;
+        let (information, draft) = requests::register(&self.http, registering, job.reach, || self.now()).await?;
         terms::registered(information, &draft, job, by, self.now()).map_err(RegistrationError::Unfit)
     }
 
@@ -146,7 +147,7 @@ impl Agreement {
             return None;
         }
         let management = registration.management.as_ref()?;
-        let information = wire::read(&self.http, management, job.reach).await?;
+        let information = requests::read(&self.http, management, job.reach).await?;
         let now_known = terms::read_again(information, registration, job.reach)?;
         is_usable(&now_known, job, self.now()).then_some(now_known)
     }
@@ -176,15 +177,18 @@ impl Agreement {
         registration
     }
 
+    /// The client of the registration in `stored`, if it can be used without asking the server.
     fn usable(&self, stored: &Stored, job: &Job, is_reused: bool) -> Option<Registered> {
         let registration = stored.registration.as_ref()?;
         is_usable(registration, job, self.now()).then(|| registered(registration.clone(), job, is_reused))
     }
 
+    /// The registration in memory under `key`, in the form of a stored one.
     fn unsaved(&self, key: &IssuerKey) -> Stored {
         Stored { revision: None, registration: lock(&self.unsaved).get(key).cloned() }
     }
 
+    /// Keeps in memory a registration that could not be stored.
     fn keep(&self, key: &IssuerKey, registration: &ClientRegistration) {
         let mut unsaved = lock(&self.unsaved);
         if unsaved.len() >= MAX_UNSAVED {
@@ -219,6 +223,7 @@ impl Agreement {
         self.amend(key, client_id, clear).await
     }
 
+    /// Applies the decision of `amend` to the registration of `client_id`, in memory and in the store.
     async fn amend(
         &self,
         key: &IssuerKey,

@@ -14,8 +14,8 @@ mod entry;
 mod error;
 mod jobs;
 mod redirect;
+mod requests;
 mod terms;
-mod wire;
 
 use std::sync::Arc;
 

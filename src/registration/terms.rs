@@ -10,7 +10,7 @@ use super::clients::OUR_METHODS;
 use super::draft::Draft;
 use super::error::Unfit;
 use super::redirect::{self, Ports};
-use super::wire::may_use;
+use super::requests::may_use;
 use crate::http::Reach;
 use crate::issuers::auth_method_name;
 

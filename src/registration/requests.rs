@@ -78,6 +78,7 @@ pub(super) async fn read(
     }
 }
 
+/// A request for JSON, or `None` if no request with secrets may go to `url`.
 fn request(method: Method, url: &str, reach: Reach, body: Body) -> Option<Request<Body>> {
     if !may_use(url, reach) {
         return None;
@@ -92,6 +93,7 @@ fn request(method: Method, url: &str, reach: Reach, body: Body) -> Option<Reques
     Some(request)
 }
 
+/// Sends a request once, and returns its answer with the body decoded.
 async fn send(
     http: &Arc<dyn HttpClient>,
     request: Request<Body>,
@@ -115,6 +117,7 @@ async fn send(
     })
 }
 
+/// The error for a refusal, whose status may mean that the server has trouble.
 fn refused(refusal: Refusal, retry_after: Option<Duration>) -> RegistrationError {
     match refusal.status {
         408 | 425 | 429 | 500.. => RegistrationError::ServerTrouble { status: Some(refusal.status), retry_after },
@@ -122,6 +125,7 @@ fn refused(refusal: Refusal, retry_after: Option<Duration>) -> RegistrationError
     }
 }
 
+/// The pause that the answer asks for (`Retry-After`).
 fn pause(answer: &Response<Body>, now: WallTime) -> Option<Duration> {
     retry_after(answer.headers().get_all(header::RETRY_AFTER), now)
 }
