@@ -44,6 +44,7 @@ impl Finder {
         self.reach.unwrap_or(Reach::Any)
     }
 
+    /// The other issuers that the document of the issuer `listed` may name.
     pub(crate) fn aliases_of(&self, listed: &str) -> impl Iterator<Item = &str> {
         self.aliases.get(listed).into_iter().flatten().map(String::as_str)
     }
@@ -93,6 +94,7 @@ impl Finder {
         })
     }
 
+    /// The metadata of an issuer, at the first of its places that has it.
     async fn issuer(
         &self,
         issuer: &str,
@@ -214,6 +216,7 @@ pub(crate) enum ServerPlace {
 }
 
 impl ServerKey {
+    /// The value by which keys are ordered, because a reach has no order of its own.
     fn rank(&self) -> (&ServerPlace, u8) {
         let reach = match self.reach {
             Reach::Any => 0,
@@ -284,6 +287,7 @@ impl Failures {
         Ok(())
     }
 
+    /// The failure to report, which is that no document was found unless another was noted.
     fn into_error(self) -> DiscoveryError {
         self.0.unwrap_or(DiscoveryError::NotFound { status: StatusCode::NOT_FOUND.as_u16() })
     }

@@ -33,7 +33,8 @@ pub fn redirects(resource: &ResourceUri) -> Policy {
     Policy::custom(move |attempt| if may_follow(&resource, &attempt) { attempt.follow() } else { attempt.stop() })
 }
 
-/// `attempt.url()` is the URL that the next request would be sent to, with dot segments resolved.
+/// Whether a redirect is followed. `attempt.url()` is the URL that the next request would be sent to, with dot segments
+/// resolved.
 fn may_follow(resource: &ResourceUri, attempt: &Attempt<'_>) -> bool {
     let keeps_the_request = matches!(attempt.status().as_u16(), 307 | 308);
     // `previous` begins with the URL of the request itself. Each redirect must start at the resource, because a shared client

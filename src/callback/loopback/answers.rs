@@ -81,6 +81,7 @@ impl Answers {
         }
     }
 
+    /// The first answer in the queue whose key is expected. The answers before it are answered with a mismatch.
     fn expected(&self, expected: &[LoginKey]) -> Option<Callback> {
         let mut state = self.state();
         while let Some(callback) = state.queue.pop_front() {
@@ -118,6 +119,8 @@ impl Answers {
         self.state().outcomes.get(&key).map_or(0, |outcome| outcome.receiver_count())
     }
 
+    /// Notes the outcome that the host has decided, and shows it to the browsers that wait. Returns its sender, or `None`
+    /// if the key is unknown.
     fn conclude(&self, key: LoginKey, outcome: Outcome) -> Option<Arc<watch::Sender<Option<Outcome>>>> {
         let mut state = self.state();
         let sender = state.outcomes.get(&key)?.clone();

@@ -29,7 +29,8 @@ pub(super) const MAX_SILENT: usize = 16;
 /// The maximum length of a request's head in bytes.
 const MAX_HEAD: usize = 16 * 1024;
 
-/// The number of turns that the open connections get to read their requests before the oldest silent one is closed.
+/// The number of times that the open connections' tasks are given a turn to read their requests, before the oldest
+/// connection without a request is closed.
 const TURNS: usize = 4;
 
 /// The pause after a connection could not be accepted, for example because the process has too many open files.
@@ -72,6 +73,7 @@ pub(super) async fn serve(
     }
 }
 
+/// The open connections of one listener.
 struct Connections {
     site: Site,
     answers: Arc<Answers>,
@@ -151,6 +153,7 @@ async fn serve_one(stream: TcpStream, site: Site, answers: Arc<Answers>, head: D
     let _ = http.serve_connection(TokioIo::new(stream), service).await;
 }
 
+/// The response to one request. It keeps in `kept` the receiver of the outcome that it waited for.
 async fn respond(
     request: Request<Incoming>,
     site: &Site,
@@ -175,6 +178,7 @@ async fn respond(
     })
 }
 
+/// The response to a request that consumes nothing.
 fn harmless(status: StatusCode) -> Response<PageBody> {
     let mut response = bare(status);
     if matches!(status, StatusCode::NO_CONTENT | StatusCode::METHOD_NOT_ALLOWED) {

@@ -37,7 +37,7 @@ const MAX_FRAMING: usize = 8;
 /// A connection that carries one request.
 ///
 /// The connection makes progress only while the future of a method is polled. It has no task of its own, so it ends with the
-/// exchange, and its reads count towards the exchange's turns.
+/// exchange, and it reads only for as long as the time-out of the exchange (`Timeout`) lets it.
 pub(super) struct Conversation {
     /// `None` after the connection has ended. The bytes that it received before are still in hyper's channels.
     connection: Option<Connection<Bounded<Box<dyn Stream>>, OnceBody>>,

@@ -1,4 +1,4 @@
-//! The way to servers that other servers name.
+//! The way in which the client connects to a server whose URL another server named.
 
 use std::fmt;
 use std::sync::Arc;
@@ -31,7 +31,7 @@ pub enum Egress {
 }
 
 impl Egress {
-    /// Configures the client for server-named URLs.
+    /// Configures the client for URLs that servers named.
     pub(super) fn apply(self, builder: ClientBuilder) -> Result<ClientBuilder, reqwest::Error> {
         let builder = builder.no_proxy();
         match self {

@@ -24,6 +24,7 @@ impl Guard {
         Self { resolver, allows: is_public }
     }
 
+    /// A guard of the operating system's resolver.
     pub(super) fn over_the_system() -> Self {
         Self::new(Arc::new(System))
     }

@@ -68,6 +68,7 @@ impl Timeout {
     }
 }
 
+/// A timer that goes off after `span`.
 #[expect(
     clippy::disallowed_methods,
     reason = "the caller of the port sets this time-out, and the exchange may end at any point"
