@@ -76,6 +76,7 @@ impl Exchanges {
         self.post_with(to, None, parameters, format, timeout).await
     }
 
+    /// Like [`post`](Self::post), with a proof of possession in the header `DPoP` if there is one.
     async fn post_with(
         &self,
         to: Endpoint<'_>,

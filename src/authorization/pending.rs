@@ -58,6 +58,7 @@ pub(super) enum Way {
     Device { device_code: String, user_code: String, page: String, complete: Option<String>, interval: u64 },
 }
 
+/// The client of a pending login, in its stored form.
 #[derive(Serialize, Deserialize, Zeroize, ZeroizeOnDrop)]
 struct SealedClient {
     id: String,

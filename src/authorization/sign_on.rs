@@ -21,6 +21,7 @@ use crate::machine::idp_session;
 /// The scope without which a server issues no ID token (OpenID Connect Core section 3.1.2.1).
 pub(super) const OPENID: &str = "openid";
 
+/// The member of a token endpoint's answer that is read here.
 #[derive(Deserialize, Zeroize, ZeroizeOnDrop)]
 struct Answer {
     #[serde(default)]

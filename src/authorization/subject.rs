@@ -11,12 +11,14 @@ use crate::grant::MAX_ID_TOKEN;
 /// The maximum length of a subject (OpenID Connect Core section 2), in bytes.
 const MAX_SUBJECT: usize = 255;
 
+/// The member of a token endpoint's answer that is read here.
 #[derive(Deserialize)]
 struct Response<'a> {
     #[serde(borrow)]
     id_token: Option<std::borrow::Cow<'a, str>>,
 }
 
+/// The claims of an ID token that are read here.
 #[derive(Deserialize)]
 struct Claims {
     iss: String,

@@ -108,10 +108,12 @@ pub fn read_registration(answer: &Response<Body>) -> RegistrationAnswer {
     })
 }
 
+/// Whether the answer is an HTML page.
 fn is_page(answer: &Response<Body>) -> bool {
     answer.headers().get(header::CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"text/html"))
 }
 
+/// The members of the JSON object at the beginning of a body.
 fn parse(body: &[u8]) -> Option<Members> {
     let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body).trim_ascii_start();
     if !body.starts_with(b"{") {
@@ -158,6 +160,7 @@ fn information(members: Members) -> Option<ClientInformation> {
     })
 }
 
+/// The time at which a secret expires, or `None` if it does not end.
 fn expiry(value: Loose) -> Option<WallTime> {
     let number = match value {
         Loose::Number(number) => number,
@@ -175,6 +178,7 @@ fn is_sendable(text: &str) -> bool {
     !text.trim().is_empty() && text.bytes().all(|byte| (0x20..=0x7e).contains(&byte))
 }
 
+/// Whether the text has the form of an error code that may be shown.
 fn is_word(text: &str) -> bool {
     (1..=64).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte))
 }
@@ -214,6 +218,7 @@ struct Members {
 enum Loose {
     Text(Zeroizing<String>),
     Number(f64),
+    /// The texts of a list. Its other elements are left out.
     Texts(Vec<String>),
     #[default]
     Other,
@@ -245,6 +250,7 @@ impl<'de> Deserialize<'de> for Loose {
     }
 }
 
+/// Reads a [`Loose`] value with serde.
 struct LooseVisitor;
 
 impl<'de> Visitor<'de> for LooseVisitor {

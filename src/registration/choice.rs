@@ -107,6 +107,7 @@ pub(super) fn key(
     Ok(IssuerKey { issuer: Issuer(issuer.to_owned()), kind: EntryKind::Registration(name) })
 }
 
+/// The pre-registered client for the login, if its secret and its redirect addresses serve it.
 fn pre_registered(known: &PreRegistered, wanted: &Wanted<'_>, now: WallTime) -> Result<Registered, RegistrationError> {
     let client: record::Client = known.client.clone().into();
     let origin = RegistrationOrigin::PreRegistered;
@@ -119,6 +120,7 @@ fn pre_registered(known: &PreRegistered, wanted: &Wanted<'_>, now: WallTime) -> 
     Ok(Registered { client, redirect_uri, origin, key: None, is_reused: false })
 }
 
+/// The client of the metadata document for the login, if the server and the document allow it.
 fn described(document: &MetadataDocument, wanted: &Wanted<'_>) -> Result<Registered, RegistrationError> {
     let origin = RegistrationOrigin::MetadataDocument;
     // A document holds no shared secret, so `none` is the only method that this version can use with it. A server that accepts
@@ -134,6 +136,7 @@ fn described(document: &MetadataDocument, wanted: &Wanted<'_>) -> Result<Registe
     Ok(Registered { client, redirect_uri, origin, key: None, is_reused: false })
 }
 
+/// The redirect address for a configured client. `listed` are its registered addresses, or `None` if they are not known.
 fn configured_redirect(
     origin: RegistrationOrigin,
     listed: Option<&[String]>,
@@ -152,6 +155,7 @@ fn no_shared_method(origin: RegistrationOrigin, server: &AuthorizationServer) ->
     RegistrationError::NoSharedMethod { origin, listed: joined(server.auth_methods.as_deref().unwrap_or_default()) }
 }
 
+/// The texts in a form that may be shown, separated by commas.
 fn joined(texts: &[String]) -> String {
     let all = shown(&texts.join(", "));
     all.unwrap_or_else(|| "none".to_owned())

@@ -71,6 +71,7 @@ fn is_ours(request: &Parts, port: u16) -> bool {
         && request.uri.authority().is_none_or(|authority| is_ours(authority.as_str()))
 }
 
+/// Whether the browser fetches the page in advance, before the person opens it.
 fn is_prefetch(headers: &HeaderMap) -> bool {
     headers.get(PURPOSE).is_some_and(|purpose| purpose.as_bytes().starts_with(b"prefetch"))
 }

@@ -86,6 +86,7 @@ impl LoopbackOptions {
     }
 }
 
+/// Whether a redirect address may have this path.
 fn is_path(path: &str) -> bool {
     path.starts_with('/')
         && path.len() <= MAX_PATH
@@ -119,6 +120,7 @@ impl Sockets {
     }
 }
 
+/// The error for a required port that could not be bound.
 fn of_port(port: u16, error: &io::Error) -> ListenError {
     match error.kind() {
         ErrorKind::AddrInUse => ListenError::PortTaken { port },
@@ -126,6 +128,7 @@ fn of_port(port: u16, error: &io::Error) -> ListenError {
     }
 }
 
+/// Opens any port that is free in both address families.
 async fn open_any(host: HostForm) -> Result<(Vec<TcpListener>, u16), ListenError> {
     let mut kind = ErrorKind::AddrInUse;
     for _ in 0..MAX_TRIES {

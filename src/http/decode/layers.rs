@@ -67,6 +67,7 @@ impl Output {
     }
 }
 
+/// Inflates a gzip stream (RFC 1952).
 fn gunzipped(mut bytes: &[u8], max: usize) -> Result<Output, MaybeSent> {
     let mut whole = Output { body: Body::default(), ended: true };
     // A gzip stream may have several members. Padding after the last one is ignored.
@@ -78,6 +79,7 @@ fn gunzipped(mut bytes: &[u8], max: usize) -> Result<Output, MaybeSent> {
     Ok(whole)
 }
 
+/// The whole output of `decoder`.
 fn drained(mut decoder: impl Read, max: usize) -> Result<Output, MaybeSent> {
     let mut body = Body::default();
     let ended = append(&mut body, &mut decoder, max)?;
@@ -126,6 +128,7 @@ const PIECE: usize = 4096;
 /// A decoder's output buffer, which holds tokens.
 type Piece = Zeroizing<[u8; PIECE]>;
 
+/// Appends `piece` to a body of at most `max` bytes.
 fn push(body: &mut Body, piece: &[u8], max: usize) -> Result<(), MaybeSent> {
     if piece.len() > max.saturating_sub(body.as_bytes().len()) {
         return Err(MaybeSent::TooLarge);

@@ -46,6 +46,7 @@ pub(super) struct Conversation {
 }
 
 impl Conversation {
+    /// Begins HTTP/1 on a connection. Nothing is sent yet.
     pub(super) async fn begin(unused: UnusedConnection) -> Result<Self, hyper::Error> {
         let allowance = Allowance::new(MAX_HEAD);
         let mut builder = Builder::new();
@@ -118,6 +119,7 @@ impl Conversation {
         drive(&mut connection, std::future::ready(())).await;
     }
 
+    /// The failure for an error of hyper, which may have come from an exceeded allowance.
     fn failure(&self, error: hyper::Error) -> Failure {
         if self.allowance.is_exceeded() { Failure::Lost(MaybeSent::TooLarge) } else { Failure::Hyper(error) }
     }

@@ -9,6 +9,7 @@ use crate::http::{MaybeSent, NotSent, UnsafeUrl};
 /// The reason why an attempt failed. It does not state whether bytes had left.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Failure {
+    /// No usable answer came in time and within its maximum length.
     #[error(transparent)]
     Lost(MaybeSent),
     /// The URI cannot be read as a URL.
@@ -16,10 +17,12 @@ pub(super) enum Failure {
     NoUrl(url::ParseError),
     #[error("no request is sent to this URL: {0}")]
     Unsafe(UnsafeUrl),
+    /// reqwest established no connection.
     #[error("no connection: {}", causes(.0))]
     Reqwest(reqwest::Error),
     #[error("the connection was closed before the request")]
     Closed,
+    /// HTTP on the connection failed.
     #[error("{}", causes(.0))]
     Hyper(hyper::Error),
 }
