@@ -38,7 +38,7 @@ pub(super) struct CallPlan {
     pub(super) timeout: Duration,
 }
 
-/// A row of calls, one after another, beside other rows.
+/// A sequence of calls, one after another, beside other such sequences.
 struct CallLane {
     plan: CallPlan,
     client: Arc<McpClient>,
