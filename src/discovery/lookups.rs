@@ -33,9 +33,13 @@ pub(crate) struct Task<V> {
     ended: Option<(Vec<Reply<V>>, Answer<V>)>,
 }
 
+/// A message to the task of a look-up.
 pub(crate) enum Message<V> {
+    /// A caller asks for the document.
     Ask { named: Option<String>, freshness: Freshness, reply: Reply<V> },
+    /// A challenge named the metadata at this URL ([`Lookup::note`]).
     Note { named: String },
+    /// The document in memory was of no use ([`Lookup::doubt`]).
     Doubt,
 }
 

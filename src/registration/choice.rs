@@ -33,6 +33,7 @@ pub(super) enum Choice {
 /// A dynamic registration. Equal jobs share one registration.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Job {
+    /// The key of the registration's entry in the store.
     pub(super) key: IssuerKey,
     pub(super) name: RegistrationName,
     /// The redirect address of the login.
@@ -44,12 +45,14 @@ pub(super) struct Job {
     pub(super) reach: Reach,
 }
 
+/// The registration endpoint and the first request to it.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Registering {
     pub(super) endpoint: String,
     pub(super) draft: Draft,
 }
 
+/// Chooses the client of the login `wanted` in the order that [`Clients`] documents.
 pub(super) fn choose(clients: &Clients, wanted: &Wanted<'_>, now: WallTime) -> Result<Choice, RegistrationError> {
     let server = wanted.server;
     let purpose = Purpose::of(wanted.redirect).ok_or(RegistrationError::UnusableRedirect)?;
